@@ -4,11 +4,11 @@ package servers
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -155,12 +155,12 @@ func onFreePort(start func(port int) error) error {
 
 // freePort returns a TCP port of 127.0.0.1 that nobody listens on at this moment.
 func freePort() (int, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return 0, fmt.Errorf("choose a port: %w", err)
 	}
-	address := listener.Addr().(*net.TCPAddr) //nolint:forcetypeassert // A TCP listener has no other address.
-	return address.Port, listener.Close()
+	port := netip.MustParseAddrPort(listener.Addr().String()).Port()
+	return int(port), listener.Close()
 }
 
 // hostPort returns the loopback address of the port.
@@ -174,7 +174,7 @@ func tail(path string) []byte {
 	if err != nil {
 		return nil
 	}
-	defer file.Close() //nolint:errcheck // Nothing was written.
+	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.Size() > logTail {
 		if _, err := file.Seek(-logTail, io.SeekEnd); err != nil {
 			return nil

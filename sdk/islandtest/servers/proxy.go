@@ -41,7 +41,7 @@ type TCPProxy struct {
 // test.
 func Proxy(tb testing.TB, target string) *TCPProxy {
 	tb.Helper()
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		tb.Fatalf("proxy for %s: %v", target, err)
 	}
@@ -105,7 +105,8 @@ func (p *TCPProxy) serve(client net.Conn) {
 	if !p.passable() {
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.target, dialTimeout)
+	dialer := net.Dialer{Timeout: dialTimeout}
+	server, err := dialer.DialContext(context.Background(), "tcp", p.target)
 	if err != nil {
 		return
 	}

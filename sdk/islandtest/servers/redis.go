@@ -4,6 +4,7 @@ package servers
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -149,11 +150,12 @@ func (s *RedisServer) start(port int) error {
 
 // answers tells whether the Redis on the port is the process with that id and answers PING.
 func (s *RedisServer) answers(port, pid int) bool {
-	conn, err := net.DialTimeout("tcp", hostPort(port), probeTimeout)
+	dialer := net.Dialer{Timeout: probeTimeout}
+	conn, err := dialer.DialContext(context.Background(), "tcp", hostPort(port))
 	if err != nil {
 		return false
 	}
-	defer conn.Close() //nolint:errcheck // A question was asked, nothing is to be flushed.
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(probeTimeout)); err != nil {
 		return false
 	}
