@@ -182,7 +182,8 @@ func listCoins(born time.Time) []*Coin {
 		})
 	for i, c := range coins {
 		c.Image = 1 + i*7
-		turnover := 0.03 * c.nominalCap() / c.nominal
+		// The order of what Binance trades of a coin in a day.
+		turnover := 0.004 * c.nominalCap() / c.nominal
 		if c.beta == 0 && c.pegID == "" {
 			turnover *= 4
 		}

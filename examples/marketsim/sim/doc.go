@@ -1,0 +1,20 @@
+// Package sim is CoinGecko, Binance's spot REST API and the Fear & Greed index in one [net/http.Handler], with faults
+// that any program can switch over HTTP.
+//
+//	simulator := sim.New(sim.Options{Seed: 7})
+//	defer simulator.Close()
+//	server := httptest.NewServer(simulator)
+//	defer server.Close()
+//	// server.URL + "/coingecko/api/v3", server.URL + "/binance", server.URL + "/fng/"
+//
+// # Design
+//
+// Each service has a path prefix of its own, so one address and one base URL per service suffice. A call is counted,
+// then charged to its caller, then meets the active faults, then the service's own refusals, and only then the service.
+// So a call that a fault swallows still costs budget, as one that fails upstream does.
+//
+// The server starts no goroutine and keeps no body. What it keeps is bounded: 4096 callers per service, 64 faults, one
+// counter per route and method.
+//
+// A silent call waits for its client, for the faults to be cleared, for [Server.Close], or for ten minutes.
+package sim

@@ -1,0 +1,307 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/service-islands/islands/examples/marketsim/sim/internal/upstream"
+)
+
+// Kinds of faults.
+const (
+	// KindStatus answers with an error status.
+	KindStatus = "status"
+	// KindLatency delays the answer; it goes together with any other kind.
+	KindLatency = "latency"
+	// KindTruncate cuts the body in half.
+	KindTruncate = "truncate"
+	// KindReset resets the connection.
+	KindReset = "reset"
+	// KindSilence accepts the call and never answers.
+	KindSilence = "silence"
+	// KindBan answers 418 until the ban ends; Binance only.
+	KindBan = "ban"
+	// KindRestricted answers 451; Binance only.
+	KindRestricted = "restricted"
+	// KindGarbage answers 200 with a body that means nothing.
+	KindGarbage = "garbage"
+	// KindLimit replaces the budget per minute.
+	KindLimit = "limit"
+)
+
+// Fault is a misbehaviour to switch on, in the shape of `POST /_sim/faults`.
+type Fault struct {
+	// Service is "coingecko" (both hosts), "coingecko-pro", "binance", "fng" or "*".
+	Service string `json:"service"`
+	// Route limits the fault to paths, or route templates, that begin with it, without the service's prefix. Empty: all.
+	Route string `json:"route,omitempty"`
+	Kind  string `json:"kind"`
+	// Status is 400 to 599; for the kind status only.
+	Status int `json:"status,omitempty"`
+	// Body is "json", "html" or "text"; for the kinds status, ban, restricted, limit and garbage. Empty leaves it to the
+	// service.
+	Body string `json:"body,omitempty"`
+	// RetryAfter is the header's value: seconds, an HTTP date, or "auto" for what is left of the minute. Empty: no
+	// header. For a ban it is the length in seconds, default 120, and the header says what is left of it.
+	RetryAfter string `json:"retry_after,omitempty"`
+	// LatencyMS is 1 to 600000; for the kind latency only.
+	LatencyMS int `json:"latency_ms,omitempty"`
+	// Count is how many calls meet the fault before it is removed; 0 until it is cleared.
+	Count int `json:"count,omitempty"`
+	// Limit is calls per minute, or weight for Binance, at least 1; for the kind limit only.
+	Limit int `json:"limit,omitempty"`
+}
+
+// ActiveFault is a fault in force and how many calls have met it.
+type ActiveFault struct {
+	Fault
+	Hits int `json:"hits"`
+}
+
+// maxFaults bounds how many faults are active at once.
+const maxFaults = 64
+
+// maxRoute bounds a fault's route.
+const maxRoute = 200
+
+// defaultBan is how long a ban lasts that does not say.
+const defaultBan = 2 * time.Minute
+
+// maxBan is the longest ban.
+const maxBan = 72 * time.Hour
+
+// check says what is wrong with a fault.
+func (f Fault) check() error {
+	switch f.Service {
+	case serviceCoinGecko, serviceCoinGeckoPro, serviceBinance, serviceFearGreed, "*":
+	case "":
+		return errors.New(`service is missing: want "coingecko", "coingecko-pro", "binance", "fng" or "*"`)
+	default:
+		return fmt.Errorf(`service %q is unknown: want "coingecko", "coingecko-pro", "binance", "fng" or "*"`, f.Service)
+	}
+	if f.Route != "" && (f.Route[0] != '/' || len(f.Route) > maxRoute) {
+		return fmt.Errorf(`route %.40q: want a path such as "/coins/markets", at most %d bytes`, f.Route, maxRoute)
+	}
+	if f.Count < 0 {
+		return fmt.Errorf("count is %d: want 0 for no end, or more", f.Count)
+	}
+	allowed, err := f.checkKind()
+	if err != nil {
+		return err
+	}
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{
+		{"status", f.Status != 0},
+		{"body", f.Body != ""},
+		{"retry_after", f.RetryAfter != ""},
+		{"latency_ms", f.LatencyMS != 0},
+		{"limit", f.Limit != 0},
+		{"route", f.Route != ""},
+		{"count", f.Count != 0},
+	} {
+		if field.set && !slices.Contains(allowed, field.name) {
+			return fmt.Errorf("%s means nothing for kind %q", field.name, f.Kind)
+		}
+	}
+	switch upstream.Style(f.Body) {
+	case "", upstream.StyleJSON, upstream.StyleHTML, upstream.StyleText:
+	default:
+		return fmt.Errorf(`body %q is unknown: want "json", "html" or "text"`, f.Body)
+	}
+	return f.checkRetryAfter()
+}
+
+// checkKind checks what a kind needs and lists the fields that it knows.
+func (f Fault) checkKind() (allowed []string, err error) {
+	switch f.Kind {
+	case KindStatus:
+		if f.Status < 400 || f.Status > 599 {
+			return nil, fmt.Errorf("status is %d: want 400 to 599", f.Status)
+		}
+		return []string{"status", "body", "retry_after", "route", "count"}, nil
+	case KindLatency:
+		if f.LatencyMS < 1 || f.LatencyMS > 600_000 {
+			return nil, fmt.Errorf("latency_ms is %d: want 1 to 600000", f.LatencyMS)
+		}
+		return []string{"latency_ms", "route", "count"}, nil
+	case KindTruncate, KindReset, KindSilence:
+		return []string{"route", "count"}, nil
+	case KindGarbage:
+		return []string{"body", "route", "count"}, nil
+	case KindBan, KindRestricted:
+		if f.Service != serviceBinance && f.Service != "*" {
+			return nil, fmt.Errorf("kind %q is for binance only, not for %q", f.Kind, f.Service)
+		}
+		return []string{"body", "retry_after", "route", "count"}, nil
+	case KindLimit:
+		if f.Limit < 1 {
+			return nil, fmt.Errorf("limit is %d: want 1 or more per minute", f.Limit)
+		}
+		return []string{"limit", "body", "retry_after"}, nil
+	case "":
+		return nil, errors.New("kind is missing")
+	}
+	return nil, fmt.Errorf("kind %q is unknown: want status, latency, truncate, reset, silence, ban, restricted, garbage "+
+		"or limit", f.Kind)
+}
+
+func (f Fault) checkRetryAfter() error {
+	if f.RetryAfter == "" {
+		return nil
+	}
+	seconds, err := strconv.Atoi(f.RetryAfter)
+	whole := err == nil && seconds >= 0
+	if f.Kind == KindBan {
+		if !whole || seconds == 0 || time.Duration(seconds)*time.Second > maxBan {
+			return fmt.Errorf("retry_after %.40q: a ban wants 1 to %d seconds", f.RetryAfter, int(maxBan.Seconds()))
+		}
+		return nil
+	}
+	if _, err := http.ParseTime(f.RetryAfter); err != nil && !whole && f.RetryAfter != upstream.RetryAuto {
+		return fmt.Errorf(`retry_after %.40q: want seconds, an HTTP date or "auto"`, f.RetryAfter)
+	}
+	return nil
+}
+
+// meets says whether a call of a service comes upon the fault.
+func (f Fault) meets(service, path, template string) bool {
+	if f.Kind == KindBan || f.Kind == KindRestricted {
+		if service != serviceBinance {
+			return false
+		}
+	}
+	named := f.Service == "*" || f.Service == service ||
+		f.Service == serviceCoinGecko && service == serviceCoinGeckoPro
+	return named && (strings.HasPrefix(path, f.Route) || strings.HasPrefix(template, f.Route))
+}
+
+// faultSet holds the active faults in order. Its released channel is closed when they are cleared.
+type faultSet struct {
+	mu       sync.Mutex
+	list     []*live
+	released chan struct{}
+}
+
+// live is an active fault; until is the end of a ban.
+type live struct {
+	ActiveFault
+	until time.Time
+}
+
+func (s *faultSet) add(now time.Time, faults []Fault) error {
+	added := make([]*live, len(faults))
+	for i, f := range faults {
+		if err := f.check(); err != nil {
+			return fmt.Errorf("fault %d: %w", i+1, err)
+		}
+		added[i] = &live{ActiveFault: ActiveFault{Fault: f}}
+		if f.Kind == KindBan {
+			length := defaultBan
+			if seconds, err := strconv.Atoi(f.RetryAfter); err == nil {
+				length = time.Duration(seconds) * time.Second
+			}
+			added[i].until = now.Add(length)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	if len(s.list)+len(added) > maxFaults {
+		return fmt.Errorf("%d faults are active, at most %d can be: clear them first", len(s.list), maxFaults)
+	}
+	s.list = append(s.list, added...)
+	return nil
+}
+
+// expire removes bans that have ended.
+func (s *faultSet) expire(now time.Time) {
+	s.list = slices.DeleteFunc(s.list, func(f *live) bool { return !f.until.IsZero() && !now.Before(f.until) })
+}
+
+func (s *faultSet) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = nil
+	close(s.released)
+	s.released = make(chan struct{})
+}
+
+func (s *faultSet) active(now time.Time) []ActiveFault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	list := make([]ActiveFault, len(s.list))
+	for i, f := range s.list {
+		list[i] = f.ActiveFault
+	}
+	return list
+}
+
+// meeting is what the faults do to one call: at most one delay, one budget and one act or failure.
+type meeting struct {
+	delay    time.Duration
+	limit    *upstream.Limit
+	act      string
+	failure  upstream.Failure
+	released <-chan struct{}
+}
+
+// meet finds the first fault of each sort that a call comes upon, and uses up one of its count.
+func (s *faultSet) meet(service, path, template string, now time.Time) meeting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	met := meeting{released: s.released}
+	s.list = slices.DeleteFunc(s.list, func(f *live) bool {
+		if !f.meets(service, path, template) {
+			return false
+		}
+		switch f.Kind {
+		case KindLatency:
+			if met.delay != 0 {
+				return false
+			}
+			met.delay = time.Duration(f.LatencyMS) * time.Millisecond
+		case KindLimit:
+			if met.limit != nil {
+				return false
+			}
+			met.limit = &upstream.Limit{PerMinute: f.Limit, Style: upstream.Style(f.Body), RetryAfter: f.RetryAfter}
+		default:
+			if met.act != "" {
+				return false
+			}
+			met.act, met.failure = f.Kind, f.failure(now)
+		}
+		f.Hits++
+		return f.Count > 0 && f.Hits >= f.Count
+	})
+	return met
+}
+
+// failure is the error that the fault answers with; its status is 0 for a fault that answers none.
+func (f *live) failure(now time.Time) upstream.Failure {
+	failure := upstream.Failure{Style: upstream.Style(f.Body), RetryAfter: f.RetryAfter, Until: f.until}
+	if f.RetryAfter == upstream.RetryAuto {
+		failure.RetryAfter = upstream.RetrySeconds(now.Truncate(time.Minute).Add(time.Minute).Sub(now))
+	}
+	switch f.Kind {
+	case KindStatus:
+		failure.Status = f.Status
+		failure.Until = now.Add(defaultBan)
+	case KindBan:
+		failure.Status = http.StatusTeapot
+		failure.RetryAfter = upstream.RetrySeconds(f.until.Sub(now))
+	case KindRestricted:
+		failure.Status = http.StatusUnavailableForLegalReasons
+	}
+	return failure
+}

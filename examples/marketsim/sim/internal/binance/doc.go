@@ -1,0 +1,12 @@
+// Package binance simulates the market data part of Binance's spot REST API.
+//
+// # Design
+//
+// Every call costs weight, also one that fails, and every reply says how much the minute has used. Beyond the limit a
+// caller gets 429; one that goes on all the same is banned with 418, for longer each time.
+//
+// Prices are strings, times and counts are numbers. A pair that is no longer traded is still listed, with zeros, a first
+// trade id of -1 and candles that end where its trading did.
+//
+// The path of the market is quoted in USDT, so nothing is converted here.
+package binance
