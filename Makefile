@@ -1,0 +1,146 @@
+# What one does with this repository; `make help` lists it. Nothing but Go is needed to build and to try it.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+GO       ?= go
+FUZZTIME ?= 10s
+PACKAGES ?= ./...
+BENCH    ?= $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+CROSS    ?= darwin/arm64 windows/amd64
+
+# The examples that are built beside the host, and those that are islands of their own: they serve, so they import process.
+EXAMPLES        ?= ./examples/marketsim ./examples/demo
+EXAMPLE_ISLANDS ?= $(patsubst %/main.go,./%,$(shell grep -ls '"github.com/service-islands/islands/sdk/process"' examples/*/main.go))
+
+# No cgo: the binaries run on any Linux. No revision is stamped into them, so that a commit alone rebuilds nothing and an
+# unpacked archive builds as a clone does.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w'
+
+TOOLS := golangci-lint gofumpt gotestsum buf
+TOOL  := .tools/bin
+
+# The folders of the tree that hold Go.
+SOURCES := config examples host plugins sdk
+
+##@ Use
+
+.PHONY: build
+build: ## Build everything into bin/
+	mkdir -p bin/plugins
+	$(BUILD) -o bin/islands ./host
+	$(BUILD) -o bin/ $(EXAMPLES)
+	$(BUILD) -o bin/plugins/ ./plugins/... $(EXAMPLE_ISLANDS)
+
+.PHONY: demo
+demo: build ## Run the shipped islands.hcl against a simulated market, without network or servers
+	@bin/demo
+
+.PHONY: run
+run: build ## Run the shipped islands.hcl against the live services
+	@bin/islands run --config islands.hcl
+
+.PHONY: validate
+validate: build ## Check islands.hcl against the islands' own manifests
+	bin/islands validate islands.hcl
+
+##@ Test
+
+.PHONY: test
+test: test-deps build $(TOOL)/gotestsum ## Run every test with the race detector, real Redis and Postgres included
+	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 9m -p 2 $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: test-deps
+test-deps: ## Install the servers and the C compiler that the tests need (Debian, as root), or say how
+	@missing=()
+	command -v redis-server >/dev/null || missing+=(redis-server)
+	command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+	command -v "$$($(GO) env CC)" >/dev/null || missing+=(gcc libc6-dev) # The race detector links with C.
+	command -v curl >/dev/null || missing+=(curl) # The README uses it.
+	[[ $${#missing[@]} -gt 0 ]] || exit 0
+	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+		echo "the tests need $${missing[*]}; on Debian: sudo apt-get install -y $${missing[*]}" >&2
+		exit 1
+	fi
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"
+
+.PHONY: bench
+bench: build ## Measure
+	$(BENCH)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@while IFS=: read -r file target; do
+		echo "$$file $$target"
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null
+	done < <(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(SOURCES) | sed 's/func //')
+
+.PHONY: readme
+readme: build test-deps ## Run the commands of the README
+	.ci/readme README.md
+
+##@ Keep in order
+
+.PHONY: lint
+lint: $(TOOL)/golangci-lint $(TOOL)/gofumpt ## Check the code against the house rules
+	$(TOOL)/golangci-lint run
+	@unformatted=$$($(TOOL)/gofumpt -l $(SOURCES))
+	[[ -z $$unformatted ]] || { echo "gofumpt -w would change:" $$unformatted >&2; exit 1; }
+
+.PHONY: format
+format: $(TOOL)/gofumpt ## Format the code
+	$(TOOL)/gofumpt -w $(SOURCES)
+
+.PHONY: generate
+generate: $(TOOL)/buf ## Write the generated code anew
+	$(GO) generate ./...
+
+.PHONY: check-generate
+check-generate: ## Check that the generated code is what generate writes
+	@state() { git status --porcelain; git diff HEAD; }
+	before=$$(state)
+	$(MAKE) --no-print-directory generate
+	[[ $$(state) == "$$before" ]] || { git diff --stat; echo 'generate changed the tree: commit what it writes' >&2; exit 1; }
+
+.PHONY: proto-lint
+proto-lint: $(TOOL)/buf ## Check the contract in protobuf
+	cd sdk/proto && ../../$(TOOL)/buf lint
+
+.PHONY: tidy
+tidy: ## Check that go.mod and go.sum hold what is used, unaltered
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: cross
+cross: ## Check that everything builds elsewhere (CROSS)
+	@for target in $(CROSS); do
+		echo "$$target"
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -buildvcs=false $(PACKAGES)
+	done
+
+.PHONY: check
+check: tidy build lint check-generate proto-lint validate test readme cross ## Everything that must hold before a change lands
+
+.PHONY: tools
+tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin
+
+# Built once, and again when a pin changes. The two minutes are golangci-lint's.
+$(TOOL)/%: .tools/%/go.mod .tools/%/go.sum
+	cd .tools/$* && $(BUILD) -o ../bin/ tool
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove what build made; data/ and the tools stay
+	rm -rf bin
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Recipes are scripts, not lines.
+.ONESHELL:
