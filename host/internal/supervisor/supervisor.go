@@ -1,0 +1,331 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// Supervisor keeps islands alive. It lives once: New, Start, Stop. All methods may be called concurrently.
+type Supervisor struct {
+	opts    Options
+	keepers []*keeper // in the order of Options.Islands
+	byName  map[string]*keeper
+	notify  *notifier
+
+	mu      sync.Mutex
+	begun   bool
+	cancel  map[*keeper]context.CancelFunc // of the keepers that run
+	closing chan struct{}                  // closed when Stop begins
+	closed  chan struct{}                  // closed when Stop has ended
+	stopErr error                          // of Stop, once closed
+}
+
+// New checks the options and returns a supervisor that has started nothing. Names must be unique and not empty.
+func New(opts Options) (*Supervisor, error) {
+	s := &Supervisor{
+		opts: opts.withDefaults(), byName: map[string]*keeper{}, notify: newNotifier(opts.OnChange),
+		cancel: map[*keeper]context.CancelFunc{}, closing: make(chan struct{}), closed: make(chan struct{}),
+	}
+	for _, spec := range opts.Islands {
+		if spec.Name == "" || s.byName[spec.Name] != nil {
+			return nil, sdk.Errorf(sdk.InvalidArgument, "island %q: names must be unique and not empty", spec.Name)
+		}
+		k := newKeeper(spec, &s.opts, s.notify)
+		s.keepers = append(s.keepers, k)
+		s.byName[spec.Name] = k
+	}
+	return s, nil
+}
+
+// Start starts every enabled island, the lowest layer first and in parallel within one. It returns once each runs or has
+// failed its first try; one that crashed is tried again in the background. When an island's configuration, binary or
+// checksum is wrong, or the context ends, it stops what it started and returns an error that names the islands. The
+// context bounds the start alone.
+func (s *Supervisor) Start(ctx context.Context) error {
+	s.mu.Lock()
+	if s.begun {
+		s.mu.Unlock()
+		return sdk.Errorf(sdk.Conflict, "the supervisor was started or stopped before")
+	}
+	s.begun = true
+	s.mu.Unlock()
+	go s.notify.run()
+
+	for _, layer := range s.layers() {
+		if err := s.startLayer(ctx, layer); err != nil {
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTimeout+s.opts.StopTimeout)
+			defer cancel()
+			return errors.Join(err, s.Stop(stopping))
+		}
+	}
+	select {
+	case <-s.closing:
+		return errStopped
+	default:
+		return nil
+	}
+}
+
+// layers returns the enabled islands by layer, the lowest first.
+func (s *Supervisor) layers() [][]*keeper {
+	var enabled []*keeper
+	for _, k := range s.keepers {
+		if k.spec.Enabled {
+			enabled = append(enabled, k)
+		}
+	}
+	slices.SortStableFunc(enabled, func(a, b *keeper) int { return cmp.Compare(a.spec.Layer, b.spec.Layer) })
+	var layers [][]*keeper
+	for i, k := range enabled {
+		if i == 0 || enabled[i-1].spec.Layer != k.spec.Layer {
+			layers = append(layers, nil)
+		}
+		layers[len(layers)-1] = append(layers[len(layers)-1], k)
+	}
+	return layers
+}
+
+// startLayer starts the keepers of a layer and waits for the outcome of each one's first try.
+func (s *Supervisor) startLayer(ctx context.Context, layer []*keeper) error {
+	for _, k := range layer {
+		if !s.keep(ctx, k) {
+			return errStopped
+		}
+	}
+	var errs []error
+	for _, k := range layer {
+		select {
+		case <-k.settled:
+			errs = append(errs, k.refused)
+		case <-ctx.Done():
+			return fmt.Errorf("island %q: start: %w", k.spec.Name, context.Cause(ctx))
+		case <-s.closing:
+			return errStopped
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// errStopped is what a Start returns that a Stop interrupted.
+var errStopped = sdk.Errorf(sdk.Canceled, "the supervisor was stopped while it started")
+
+// keep lets a keeper run, unless everything is being stopped. A keeper outlives the context of Start.
+func (s *Supervisor) keep(ctx context.Context, k *keeper) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closing:
+		return false
+	default:
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel[k] = cancel
+	go k.run(life)
+	return true
+}
+
+// Stop stops every island in reverse order of start, stores last, those of one layer in parallel. Each is given time
+// for the calls in flight and for its Shutdown; when the context ends, what is left is killed. The error joins those of
+// the islands. A second Stop waits for the first and returns the same.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	select {
+	case <-s.closing:
+		s.mu.Unlock()
+		select {
+		case <-s.closed:
+			return s.stopErr
+		case <-ctx.Done():
+			return fmt.Errorf("stop of the islands: %w", context.Cause(ctx))
+		}
+	default:
+	}
+	close(s.closing)
+	begun := s.begun
+	s.begun = true
+	s.mu.Unlock()
+	defer close(s.closed)
+
+	var errs []error
+	layers := s.layers()
+	slices.Reverse(layers)
+	for _, layer := range layers {
+		stores := slices.DeleteFunc(slices.Clone(layer), func(k *keeper) bool { return !k.is(sdk.RoleStore) })
+		others := slices.DeleteFunc(slices.Clone(layer), func(k *keeper) bool { return k.is(sdk.RoleStore) })
+		errs = append(errs, s.stopAll(ctx, others), s.stopAll(ctx, stores))
+	}
+	s.notify.close()
+	if begun {
+		errs = append(errs, s.farewell(ctx))
+	}
+	s.stopErr = errors.Join(errs...)
+	return s.stopErr
+}
+
+// farewell waits until the receiver of changes has heard of the last one.
+func (s *Supervisor) farewell(ctx context.Context) error {
+	select {
+	case <-s.notify.done:
+		return nil
+	default:
+	}
+	select {
+	case <-s.notify.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the receiver of island changes does not return: %w", context.Cause(ctx))
+	}
+}
+
+// stopAll stops islands in parallel and joins their errors.
+func (s *Supervisor) stopAll(ctx context.Context, keepers []*keeper) error {
+	errs := make([]error, len(keepers))
+	var all sync.WaitGroup
+	for i, k := range keepers {
+		all.Go(func() {
+			if err := s.stopOne(ctx, k); err != nil {
+				errs[i] = fmt.Errorf("stop island %q: %w", k.spec.Name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// stopOne ends a keeper, which is quick, and then what it kept.
+func (s *Supervisor) stopOne(ctx context.Context, k *keeper) error {
+	s.mu.Lock()
+	cancel := s.cancel[k]
+	s.mu.Unlock()
+	if cancel == nil {
+		k.update(func(status *IslandStatus) { status.State = StateStopped })
+		return nil
+	}
+	cancel()
+	<-k.done
+	g := k.current.Swap(nil)
+	var err error
+	if g != nil {
+		err = k.end(ctx, g)
+	}
+	k.update(func(status *IslandStatus) { status.State, status.PID = StateStopped, 0 })
+	k.opts.Logger.Info("Island stopped", k.fields()...)
+	return err
+}
+
+// Island returns the stand-in of the island's running generation. It must not be kept: ask again for each call. NotFound
+// when there is no such island or it is disabled; Unavailable, with RetryAfter, while it does not run.
+func (s *Supervisor) Island(name string) (process.Island, error) {
+	k, err := s.keeper(name)
+	if err != nil {
+		return nil, err
+	}
+	if g := k.current.Load(); g != nil {
+		return g.island, nil
+	}
+	return nil, &sdk.Error{
+		Kind: sdk.Unavailable, RetryAfter: time.Second,
+		Message: fmt.Sprintf("island %q does not run: its state is %s", name, k.snapshot().State),
+	}
+}
+
+// Generation returns the number of the generation that Island would answer with, 0 while none runs.
+func (s *Supervisor) Generation(name string) uint64 {
+	k := s.byName[name]
+	if k == nil {
+		return 0
+	}
+	g := k.current.Load()
+	if g == nil {
+		return 0
+	}
+	return g.number
+}
+
+// keeper returns the keeper of an enabled island.
+func (s *Supervisor) keeper(name string) (*keeper, error) {
+	k := s.byName[name]
+	switch {
+	case k == nil:
+		return nil, sdk.Errorf(sdk.NotFound, "no island %q", name)
+	case !k.spec.Enabled:
+		return nil, sdk.Errorf(sdk.NotFound, "island %q is disabled", name)
+	default:
+		return k, nil
+	}
+}
+
+// Status returns every island as it is, in the order of Options.Islands.
+func (s *Supervisor) Status() []IslandStatus {
+	out := make([]IslandStatus, len(s.keepers))
+	for i, k := range s.keepers {
+		out[i] = k.snapshot()
+	}
+	return out
+}
+
+// Crashes returns the last crashes of an island, at most 10, the newest first. NotFound when there is no such island.
+func (s *Supervisor) Crashes(name string) ([]Crash, error) {
+	k := s.byName[name]
+	if k == nil {
+		return nil, sdk.Errorf(sdk.NotFound, "no island %q", name)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make([]Crash, 0, len(k.crashes))
+	for _, crash := range slices.Backward(k.crashes) {
+		out = append(out, *crash)
+	}
+	return out, nil
+}
+
+// Restart stops an island gracefully and starts it again, or starts one that does not run, with a clean record of
+// crashes. It returns once the island runs or the first try has failed.
+func (s *Supervisor) Restart(ctx context.Context, name string) error {
+	return s.command(ctx, name, wishRestart)
+}
+
+// Reset forgets an island's crashes. One that waits for its next start, in a crash loop or after a permanent failure is
+// started at once, and Reset returns once it runs or the first try has failed.
+func (s *Supervisor) Reset(ctx context.Context, name string) error {
+	return s.command(ctx, name, wishReset)
+}
+
+// command hands a wish to a keeper and waits for what comes of it.
+func (s *Supervisor) command(ctx context.Context, name string, w wish) error {
+	k, err := s.keeper(name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	running := s.cancel[k] != nil
+	s.mu.Unlock()
+	if !running {
+		return sdk.Errorf(sdk.Unavailable, "island %q was not started", name)
+	}
+	c := command{wish: w, reply: make(chan error, 1)}
+	select {
+	case k.commands <- c:
+	case <-k.done:
+		return sdk.Errorf(sdk.Unavailable, "island %q is being stopped", name)
+	case <-ctx.Done():
+		return fmt.Errorf("island %q: %w", name, context.Cause(ctx))
+	}
+	select {
+	case err := <-c.reply:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("island %q: %w", name, context.Cause(ctx))
+	}
+}
+
+// is reports whether the island has a role, by the manifest of its last start.
+func (k *keeper) is(role sdk.Role) bool { return slices.Contains(k.roles(), role) }
