@@ -1,0 +1,214 @@
+package config
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// Config is a checked composition: what islands.hcl says, with every default filled in.
+type Config struct {
+	Host Host
+	// Strategies in the order of the file.
+	Strategies []Strategy
+	// Islands in the order of the file, disabled ones included.
+	Islands   []Island
+	Request   Request
+	Broadcast Broadcast
+}
+
+// Island returns the island of that name.
+func (c *Config) Island(name string) (Island, bool) {
+	i := slices.IndexFunc(c.Islands, func(island Island) bool { return island.Name == name })
+	if i < 0 {
+		return Island{}, false
+	}
+	return c.Islands[i], true
+}
+
+// Strategy returns the strategy of that name.
+func (c *Config) Strategy(name string) (Strategy, bool) {
+	i := slices.IndexFunc(c.Strategies, func(s Strategy) bool { return s.Name == name })
+	if i < 0 {
+		return Strategy{}, false
+	}
+	return c.Strategies[i], true
+}
+
+// The environments there are.
+const (
+	// Development is the default.
+	Development = "development"
+	// Production logs JSON and refuses an enabled island without a checksum.
+	Production = "production"
+)
+
+// Host is what the host itself is told. Durations are positive.
+type Host struct {
+	// Listen is the HOST:PORT of the API; default "127.0.0.1:3000". An empty host is every address, port 0 any free one.
+	Listen string
+	// DataDir keeps what must survive a restart; default "data". It is as the file gives it: a relative one is relative
+	// to the working directory.
+	DataDir string
+	// Environment is Development or Production; default the environment variable ISLANDS_ENV, else Development.
+	Environment string
+	// AdminToken opens the admin API over HTTP; empty, the default, keeps it closed.
+	AdminToken sdk.Secret `json:"-"`
+	Log        Log
+	// ShutdownTimeout bounds the whole of an orderly stop; default 15 s.
+	ShutdownTimeout time.Duration
+	// RequestTimeout bounds one request; default 10 s.
+	RequestTimeout time.Duration
+	// SourceTimeout bounds one attempt at a source while another is in line; default 3 s.
+	SourceTimeout time.Duration
+	// LastSourceTimeout bounds the attempt at the last source in line, retries included; default 8 s.
+	LastSourceTimeout time.Duration
+	// NegativeTTL is how long "there is no such asset" is remembered; default 1 min.
+	NegativeTTL time.Duration
+	NearCache   NearCache
+	Limits      Limits
+}
+
+// Log is what the host writes about itself.
+type Log struct {
+	// Level is "trace", "debug", "info", "warn" or "error"; default "info".
+	Level string
+	// Format is "text" or "json"; default "json" in Production, else "text".
+	Format string
+}
+
+// NearCache bounds the encoded answers that the host keeps in its own memory.
+type NearCache struct {
+	// MaxEntries is how many; default 10,000.
+	MaxEntries int
+	// MaxMemory is how large together; default 64 MiB.
+	MaxMemory sdk.Size
+}
+
+// Limits bound what clients may ask of the host.
+type Limits struct {
+	// MaxSymbols is how many symbols one query may name, 1 to 250; default 250.
+	MaxSymbols int
+	// MaxColdRequests is how many different things may be loaded at once because no memory has them, 1 to 100,000;
+	// default 256. Requests for something that is being loaded already do not count.
+	MaxColdRequests int
+}
+
+// Strategy is how long an answer stays good.
+type Strategy struct {
+	// Name such as "real_time".
+	Name string
+	// TTL is how long the answer is fresh; positive.
+	TTL time.Duration
+	// StaleFor is how long beyond TTL it may still be served, marked stale; default 24 h, 0 for never. A kind of data or
+	// a report may set its own, which is then in its copy of the strategy.
+	StaleFor time.Duration
+}
+
+// Island is a program that the host runs.
+type Island struct {
+	// Name in islands.hcl. Two islands may run the same binary under two names.
+	Name  string
+	Layer sdk.Layer
+	// Binary is the path of the program: absolute, or joined to the executable's folder.
+	Binary string
+	// SHA256 that the binary must have, in lower-case hex; empty for any.
+	SHA256 string
+	// Enabled islands run. Of a disabled one, Manifest, Settings and Env are empty.
+	Enabled bool
+	Restart Restart
+	Health  Health
+	// Env is added to the environment of the process. Its values may be secret.
+	Env map[string]string `json:"-"`
+	// Settings hold the config block for sdk.Config.Values: string, bool, json.Number and []any, checked against the
+	// manifest. What the block leaves out is absent. Values may be secret.
+	Settings map[string]any `json:"-"`
+	// Manifest is what Describe returned; the zero Manifest when there was no Describe.
+	Manifest sdk.Manifest
+	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env or Settings.
+	// It is to be compared and never shown, since secrets went into it.
+	Fingerprint string `json:"-"`
+}
+
+// String returns the island's name, so that printing an Island shows no secret.
+func (i Island) String() string { return i.Name }
+
+// GoString hides an island's settings from %#v.
+func (i Island) GoString() string { return "config.Island(" + i.Name + ")" }
+
+// LogValue hides an island's settings from slog.
+func (i Island) LogValue() slog.Value { return slog.StringValue(i.Name) }
+
+// Restart says what follows a crash. Backoff is with full jitter between BackoffMin and a bound that doubles up to
+// BackoffMax.
+type Restart struct {
+	// MaxCrashes within Window open the island's breaker: it is then left alone but for a try every ProbeEvery; default 5
+	// within 10 min.
+	MaxCrashes int
+	Window     time.Duration
+	// BackoffMin and BackoffMax bound the wait before a restart; default 250 ms and 30 s.
+	BackoffMin time.Duration
+	BackoffMax time.Duration
+	// ResetAfter this long in health the backoff starts from its least again; default 1 min.
+	ResetAfter time.Duration
+	// ProbeEvery is how often an island with an open breaker is tried; default 5 min.
+	ProbeEvery time.Duration
+}
+
+// Health says how an island is asked how it is.
+type Health struct {
+	// Interval between two questions; default 5 s.
+	Interval time.Duration
+	// Timeout of one; default 2 s.
+	Timeout time.Duration
+	// Misses in a row that make a hang; default 3.
+	Misses int
+}
+
+// Request is who answers what, on the way of a request.
+type Request struct {
+	// Cache is the enabled island that caches; empty for none.
+	Cache string
+	// Store is the enabled island that stores, the first of those listed; empty for none.
+	Store     string
+	Quotes    Kind
+	Candles   Kind
+	Global    Kind
+	Sentiment Kind
+	Catalogue Kind
+	// Reports in the order of the file. Those of a disabled island are left out.
+	Reports []Report
+}
+
+// Kind is who answers one kind of data, and how long an answer stays good. A kind that the file does not mention is the
+// zero Kind, with no sources and a Strategy without a name.
+type Kind struct {
+	// Sources are the enabled islands to ask, in this order.
+	Sources  []string
+	Strategy Strategy
+}
+
+// Report is a kind of report that clients may ask for.
+type Report struct {
+	// Name is the reporter's and the route's: /api/NAME/{symbol}.
+	Name string
+	// Island that makes it.
+	Island   string
+	Strategy Strategy
+	// Key begins the key it is remembered under, KEY_{symbol}; default Name with underscores for dashes.
+	Key string
+	// Warm lists symbols, in lower case, whose report is made at start.
+	Warm []string
+}
+
+// Broadcast is what the live feed carries. Without the block it is the zero Broadcast: no symbols.
+type Broadcast struct {
+	// Symbols in lower case.
+	Symbols []string
+	// Sources are the enabled islands to ask, in this order; each streams or quotes.
+	Sources []string
+	// Poll is how often a source that does not stream is asked; default 30 s.
+	Poll time.Duration
+}
