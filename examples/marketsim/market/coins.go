@@ -185,7 +185,7 @@ func listCoins(born time.Time) []*Coin {
 		// The order of what Binance trades of a coin in a day.
 		turnover := 0.004 * c.nominalCap() / c.nominal
 		if c.beta == 0 && c.pegID == "" {
-			turnover *= 4
+			turnover *= 15
 		}
 		c.dailyVolume = turnover
 		c.dailyTrades = math.Round(1000 + math.Sqrt(turnover*c.nominal)*60)
