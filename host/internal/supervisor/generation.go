@@ -14,7 +14,7 @@ import (
 
 // killGrace is how much longer than its bound a process may take to stop before it is killed over the head of whoever
 // is stopping it, and how long a kill may take.
-const killGrace = 2 * time.Second
+const killGrace = 5 * time.Second
 
 // generation is one life of an island's process.
 type generation struct {
@@ -45,7 +45,8 @@ func launch(ctx context.Context, opts *Options, spec *Spec) (*generation, *faile
 	g := &generation{calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}}
 	p, err := opts.Launch(ctx, process.LaunchOptions{
 		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, RunDir: opts.RunDir, Env: spec.Env,
-		Logger: opts.Logger.Named(spec.Name), Observer: g.calls, StartTimeout: opts.StartTimeout,
+		Logger:   opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String()),
+		Observer: g.calls, StartTimeout: opts.StartTimeout,
 	})
 	if err != nil {
 		return nil, &failedStart{err: err, permanent: sdk.KindOf(err) == sdk.InvalidArgument}

@@ -212,7 +212,9 @@ func (k *keeper) tend(ctx context.Context, g *generation) bool {
 // retire ends a generation by an operator's wish.
 func (k *keeper) retire(ctx context.Context, g *generation) {
 	k.current.Store(nil)
-	k.update(func(s *IslandStatus) { s.State, s.PID, s.LastError = StateRestarting, 0, "is restarted by an operator's wish" })
+	k.update(func(s *IslandStatus) {
+		s.State, s.PID, s.LastError = StateRestarting, 0, "is restarted by an operator's wish"
+	})
 	k.opts.Logger.Info("Island is being restarted", k.fields()...)
 	// The wish was granted, so what ends the keeper meanwhile does not cut the island's Shutdown short.
 	if err := k.end(context.WithoutCancel(ctx), g); err != nil {
