@@ -1,0 +1,175 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// catalogueNoun is every asset that the first source in line knows, with the ways to find one.
+type catalogueNoun struct {
+	Assets []sdk.Asset `json:"assets"` // the largest first
+	// Partial is whether a source answered that is not the first in line: an asset it lacks may exist all the same.
+	Partial bool `json:"partial"`
+
+	bySymbol map[string][]int
+	byID     map[string]int
+}
+
+// index sorts the assets by market capitalisation and makes them findable.
+func (c *catalogueNoun) index() {
+	slices.SortStableFunc(c.Assets, func(a, b sdk.Asset) int {
+		return cmp.Or(
+			cmp.Compare(b.MarketCap.Or(-1), a.MarketCap.Or(-1)),
+			cmp.Compare(rankOrLast(a.Rank), rankOrLast(b.Rank)),
+			strings.Compare(a.ID, b.ID),
+		)
+	})
+	c.bySymbol, c.byID = make(map[string][]int, len(c.Assets)), make(map[string]int, len(c.Assets))
+	for i, a := range c.Assets {
+		c.bySymbol[a.Symbol] = append(c.bySymbol[a.Symbol], i)
+		if a.ID != "" {
+			c.byID[a.ID] = i
+		}
+	}
+}
+
+func rankOrLast(rank int) int {
+	if rank == 0 {
+		return 1 << 30
+	}
+	return rank
+}
+
+func (r *Requests) loadCatalogue(ctx context.Context, _ any) (out loaded) {
+	r.counts.loads.Add(1)
+	out.err = r.sources.walk(ctx, r.opts.Catalogue.Sources, func(ctx context.Context, a attempt) error {
+		assets, err := a.island.Catalogue(ctx, sdk.CatalogueRequest{Retries: a.retries})
+		if err != nil {
+			return err
+		}
+		if len(assets) == 0 {
+			return sdk.Errorf(sdk.BadUpstream, "an empty catalogue")
+		}
+		noun := &catalogueNoun{Assets: assets, Partial: !a.first}
+		for i := range noun.Assets {
+			noun.Assets[i].Symbol = strings.ToLower(noun.Assets[i].Symbol)
+		}
+		noun.index()
+		out.noun, out.poor = noun, noun.Partial
+		return errEnough
+	})
+	return out
+}
+
+// resolved is what a symbol stands for.
+type resolved struct {
+	sdk.Asset
+	// ambiguous lists the other assets of that symbol, the largest first.
+	ambiguous []sdk.Asset
+	// known is whether the catalogue holds the asset.
+	known bool
+	// poor is whether the catalogue could not be had in full.
+	poor bool
+}
+
+// Unknown is the error for a symbol that no asset has. Suggestions are symbols that look like it.
+type Unknown struct {
+	Symbol      string
+	Suggestions []string
+}
+
+// Error names the symbol.
+func (u *Unknown) Error() string { return "no asset has the symbol or id " + u.Symbol }
+
+// Is makes it a NotFound.
+func (u *Unknown) Is(target error) bool { return target == sdk.NotFound }
+
+// resolve finds the asset of a symbol, the largest when several share it, or else the asset of that id. Without a
+// catalogue the symbol stands for itself.
+func (r *Requests) resolve(ctx context.Context, symbol string) (resolved, error) {
+	answer, err := r.get(ctx, r.kinds.catalogue, question{key: "catalogue"})
+	if err != nil {
+		if ctx.Err() != nil {
+			return resolved{}, ctx.Err()
+		}
+		if errors.Is(err, sdk.ResourceExhausted) {
+			return resolved{}, err
+		}
+		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil
+	}
+	noun := answer.Noun().(*catalogueNoun)
+	if same := noun.bySymbol[symbol]; len(same) > 0 {
+		out := resolved{Asset: noun.Assets[same[0]], known: true, poor: noun.Partial}
+		for _, i := range same[1:] {
+			out.ambiguous = append(out.ambiguous, noun.Assets[i])
+		}
+		return out, nil
+	}
+	if i, ok := noun.byID[symbol]; ok {
+		return resolved{Asset: noun.Assets[i], known: true, poor: noun.Partial}, nil
+	}
+	if noun.Partial {
+		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil
+	}
+	return resolved{}, &Unknown{Symbol: symbol, Suggestions: noun.suggest(symbol)}
+}
+
+// maxSuggestions bounds the suggestions for an unknown symbol.
+const maxSuggestions = 5
+
+// suggest lists symbols that begin like an unknown one, or whose beginning it is, the largest assets first.
+func (c *catalogueNoun) suggest(symbol string) []string {
+	var out []string
+	for _, a := range c.Assets {
+		if len(out) == maxSuggestions {
+			break
+		}
+		alike := strings.HasPrefix(a.Symbol, symbol) || (len(a.Symbol) >= 3 && strings.HasPrefix(symbol, a.Symbol))
+		if alike && !slices.Contains(out, a.Symbol) {
+			out = append(out, a.Symbol)
+		}
+	}
+	return out
+}
+
+// maxSymbols bounds the answer of Symbols.
+const maxSymbols = 100
+
+// Symbols searches the catalogue: exact symbols and ids first, then symbols and names that begin with the query, the
+// largest assets first, at most 100. An empty query lists the largest. Ambiguous is whether several assets share the
+// symbol of an asset that is listed.
+func (r *Requests) Symbols(ctx context.Context, query string) (assets []sdk.Asset, ambiguous map[string]bool, answer Answer, err error) {
+	answer, err = r.get(ctx, r.kinds.catalogue, question{key: "catalogue"})
+	if err != nil {
+		return nil, nil, Answer{}, err
+	}
+	noun := answer.Noun().(*catalogueNoun)
+	query = strings.ToLower(query)
+	take := func(match func(a sdk.Asset) bool) {
+		for _, a := range noun.Assets {
+			if len(assets) == maxSymbols {
+				return
+			}
+			if match(a) {
+				assets = append(assets, a)
+			}
+		}
+	}
+	exact := func(a sdk.Asset) bool { return a.Symbol == query || a.ID == query }
+	if query != "" {
+		take(exact)
+	}
+	take(func(a sdk.Asset) bool {
+		return !exact(a) && (strings.HasPrefix(a.Symbol, query) || strings.HasPrefix(strings.ToLower(a.Name), query))
+	})
+	ambiguous = make(map[string]bool)
+	for _, a := range assets {
+		ambiguous[a.Symbol] = len(noun.bySymbol[a.Symbol]) > 1
+	}
+	return assets, ambiguous, answer, nil
+}

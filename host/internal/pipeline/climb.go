@@ -1,0 +1,325 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// climb is one batch of flights on its way down the ladder of memory and up again: cache, store, sources, then back into
+// near cache, cache and store.
+type climb struct {
+	r      *Requests
+	k      *kind
+	steps  []*step
+	began  moment
+	now    time.Time
+	cached bool // the cache answered
+}
+
+// step is one key's way.
+type step struct {
+	question
+	flight *flight
+	landed bool
+	// best is the newest value found so far, fresh or not; doubted while only the near cache, being suspect, knows it.
+	best    *entry
+	doubted bool
+	// tier that best came from.
+	tier Tier
+	// cacheVersion is what Fill is to be told.
+	cacheVersion uint64
+	// write says which memories lack the value that the step ended with.
+	writeCache, writeStore bool
+}
+
+func newClimb(r *Requests, k *kind, questions []question, flights []*flight) *climb {
+	c := &climb{r: r, k: k, began: r.near.moment(), now: r.opts.Now()}
+	for i, q := range questions {
+		s := &step{question: q, flight: flights[i]}
+		if e := r.near.get([]byte(q.key)); e != nil && e.err == nil && c.now.Before(e.staleUntil) {
+			s.best, s.tier, s.doubted = e, TierNear, !r.near.trusted(e)
+		}
+		c.steps = append(c.steps, s)
+	}
+	return c
+}
+
+// run answers every step, then remembers what was learned.
+func (c *climb) run(ctx context.Context) {
+	c.askCache(ctx)
+	c.askStore(ctx)
+	c.load(ctx)
+	c.remember(ctx)
+}
+
+// open lists the steps that are still to be answered.
+func (c *climb) open() []*step {
+	var open []*step
+	for _, s := range c.steps {
+		if !s.landed {
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
+// land answers a step's flight.
+func (c *climb) land(s *step, out outcome) {
+	s.landed = true
+	c.r.land(s.key, s.flight, out)
+}
+
+// keep puts a step's best value into the near cache and answers with it.
+func (c *climb) keep(s *step) {
+	c.r.near.put(s.best, c.began)
+	c.land(s, outcome{answer: Answer{entry: s.best, reps: s.best.reps, Tier: s.tier}})
+}
+
+// consider takes a remembered value when it is newer than the best so far.
+func (c *climb) consider(s *step, remembered sdk.Entry, tier Tier) {
+	if !c.now.Before(remembered.StaleUntil) {
+		return
+	}
+	if s.best != nil && !remembered.StoredAt.After(s.best.storedAt) {
+		if remembered.StoredAt.Equal(s.best.storedAt) {
+			s.doubted = false // the near cache holds the same
+		}
+		return
+	}
+	noun, err := c.k.unmarshal(remembered.Value)
+	if err != nil {
+		c.r.opts.Logger.Warn("a remembered value cannot be read and is loaded anew", "key", s.key, "tier", tier, "error", err)
+		return
+	}
+	s.best, s.tier, s.doubted = c.k.entry(s.key, noun, remembered.StoredAt, remembered.FreshUntil, remembered.StaleUntil), tier, false
+}
+
+// askCache looks the steps up in the cache island.
+func (c *climb) askCache(ctx context.Context) {
+	r := c.r
+	if r.opts.Cache == "" {
+		for _, s := range c.steps {
+			s.doubted = false
+		}
+		return
+	}
+	keys := make([]string, len(c.steps))
+	for i, s := range c.steps {
+		keys[i] = s.key
+	}
+	results, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) ([]sdk.Lookup, error) {
+		return cache.Lookup(ctx, keys)
+	})
+	if err != nil {
+		// Nobody can say whether what the near cache holds is still true: it is served, marked stale.
+		for _, s := range c.steps {
+			if s.best != nil && c.now.Before(s.best.freshUntil) {
+				c.land(s, outcome{answer: c.k.stale(s.best)})
+			}
+		}
+		return
+	}
+	c.cached = true
+	for i, s := range c.steps {
+		s.cacheVersion = results[i].Version
+		s.writeCache = !results[i].Found
+		if results[i].Found {
+			c.consider(s, results[i].Entry, Tier(results[i].Tier))
+		}
+		if s.fresh(c.now) {
+			c.keep(s)
+		}
+	}
+}
+
+// fresh reports whether a step's best value is fresh and beyond doubt.
+func (s *step) fresh(now time.Time) bool {
+	return s.best != nil && !s.doubted && now.Before(s.best.freshUntil)
+}
+
+// askStore looks the steps up that the cache does not know.
+func (c *climb) askStore(ctx context.Context) {
+	r := c.r
+	open := c.open()
+	if r.opts.Store == "" || len(open) == 0 {
+		return
+	}
+	keys := make([]string, len(open))
+	for i, s := range open {
+		keys[i] = s.key
+	}
+	entries, err := ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) ([]sdk.Entry, error) {
+		return store.Recall(ctx, keys)
+	})
+	if err != nil {
+		return
+	}
+	byKey := make(map[string]sdk.Entry, len(entries))
+	for _, e := range entries {
+		byKey[e.Key] = e
+	}
+	for _, s := range open {
+		s.writeStore = true
+		e, ok := byKey[s.key]
+		// The store hears nothing of other hosts' invalidations: what is older than the last one is not believed.
+		if ok && !r.near.journal.touchedAfter(e.StoredAt, s.key) {
+			c.consider(s, e, TierStore)
+		}
+		if s.fresh(c.now) {
+			s.writeStore = false
+			c.keep(s)
+		}
+	}
+}
+
+// load asks the sources for what no memory holds fresh.
+func (c *climb) load(ctx context.Context) {
+	open := c.open()
+	if len(open) == 0 {
+		return
+	}
+	questions := make([]question, len(open))
+	for i, s := range open {
+		questions[i] = s.question
+	}
+	results := c.k.load(ctx, questions)
+	now := c.r.opts.Now()
+	for i, s := range open {
+		switch got := results[i]; {
+		case got.err == nil:
+			ttl := c.k.strategy.TTL
+			if got.poor {
+				ttl = min(ttl, c.r.opts.PoorTTL)
+			}
+			fresh := now.Add(ttl)
+			s.best, s.tier = c.k.entry(s.key, got.noun, now, fresh, fresh.Add(c.k.strategy.StaleFor)), TierMiss
+			s.writeCache, s.writeStore = true, true
+			c.keep(s)
+		case definite(got.err):
+			s.best = nil
+			c.r.near.put(negative(s.key, got.err, now, now.Add(c.r.opts.NegativeTTL)), c.began)
+			c.land(s, outcome{err: got.err})
+		case s.best != nil:
+			wait := min(max(sdk.RetryAfter(got.err), minRetry), maxRetry)
+			s.best.retryAt.Store(now.Add(wait).UnixNano())
+			s.writeCache, s.writeStore = false, false
+			c.r.near.put(s.best, c.began)
+			c.r.counts.staleServed.Add(1)
+			c.land(s, outcome{answer: c.k.stale(s.best)})
+		default:
+			s.best = nil
+			c.land(s, outcome{err: got.err})
+		}
+	}
+}
+
+// minRetry and maxRetry bound the pause after a load that failed while a stale value could be served.
+const (
+	minRetry = 2 * time.Second
+	maxRetry = 30 * time.Second
+)
+
+// definite reports whether an error is an answer, not a failure: asking again would give the same.
+func definite(err error) bool {
+	return errors.Is(err, sdk.NotFound) || errors.Is(err, sdk.Unsupported) || errors.Is(err, sdk.InvalidArgument)
+}
+
+// entry makes the near cache's form of a value.
+func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) *entry {
+	e := &entry{key: key, noun: noun, storedAt: storedAt, freshUntil: freshUntil, staleUntil: staleUntil}
+	e.size = len(key) + entryOverhead
+	if k.encode != nil {
+		e.reps = k.encode(noun, false)
+	}
+	for _, rep := range e.reps {
+		e.size += len(rep.Body) + len(rep.Gzip) + len(rep.Brotli)
+	}
+	if k.size != nil {
+		e.size += k.size(noun)
+	}
+	return e
+}
+
+// remember writes what the cache or the store lacks. The answers have been delivered, so nobody waits for it.
+func (c *climb) remember(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
+	defer cancel()
+	stop := context.AfterFunc(c.r.ctx, cancel)
+	defer stop()
+	var fills, rows []sdk.Entry
+	var nouns []any
+	for _, s := range c.steps {
+		if s.best == nil || !(s.writeCache || s.writeStore) || !c.now.Before(s.best.freshUntil) {
+			continue
+		}
+		// An invalidation during the load wins everywhere.
+		if c.r.near.journal.touchedSince(c.began.version, s.key) {
+			continue
+		}
+		value, err := c.k.marshal(s.best.noun)
+		if err != nil {
+			c.r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
+			continue
+		}
+		e := sdk.Entry{
+			Key: s.key, Value: value, StoredAt: s.best.storedAt, FreshUntil: s.best.freshUntil, StaleUntil: s.best.staleUntil,
+			Version: s.cacheVersion,
+		}
+		if s.writeCache {
+			fills = append(fills, e)
+		}
+		if s.writeStore && s.tier != TierStore {
+			rows = append(rows, e)
+		}
+		if s.tier == TierMiss {
+			nouns = append(nouns, s.best.noun)
+		}
+	}
+	r := c.r
+	if len(fills) > 0 && c.cached {
+		r.counts.written(ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+			return cache.Fill(ctx, fills)
+		}))
+	}
+	if r.opts.Store == "" {
+		return
+	}
+	if len(rows) > 0 {
+		r.counts.written(ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+			return len(rows), store.Remember(ctx, rows)
+		}))
+	}
+	if len(nouns) > 0 && c.k.save != nil {
+		r.counts.written(ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+			return len(nouns), c.k.save(ctx, store, nouns)
+		}))
+	}
+}
+
+// rememberTimeout bounds the writes after a load.
+const rememberTimeout = 5 * time.Second
+
+// ask calls a memory island within MemoryTimeout and keeps its mode: down after a failure to answer, up after an answer.
+func ask[T any](ctx context.Context, r *Requests, name string, m *mode, call func(context.Context, process.Island) (T, error)) (T, error) {
+	var none T
+	island, err := r.opts.Island(name)
+	if err != nil {
+		m.set(false, err)
+		return none, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.opts.MemoryTimeout)
+	defer cancel()
+	got, err := call(ctx, island)
+	switch {
+	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
+		m.set(true, nil)
+	case errors.Is(err, sdk.Canceled):
+	default:
+		m.set(false, err)
+	}
+	return got, err
+}

@@ -1,0 +1,51 @@
+package pipeline
+
+import "sync/atomic"
+
+// counts are the pipeline's own figures.
+type counts struct {
+	loads, refused, staleServed atomic.Uint64
+	writes, writeFailures       atomic.Uint64
+	invalidations, streamBreaks atomic.Uint64
+}
+
+// written counts a write to the cache or the store; the arguments are those of ask.
+func (c *counts) written(_ int, err error) {
+	if err != nil {
+		c.writeFailures.Add(1)
+		return
+	}
+	c.writes.Add(1)
+}
+
+// Stats are the pipeline's figures since its start, all counted.
+type Stats struct {
+	NearEntries, NearBytes              int64
+	NearHits, NearMisses, NearEvictions uint64
+	Suspect                             bool
+	Loads, Refused, StaleServed         uint64
+	Writes, WriteFailures               uint64
+	Invalidations, StreamBreaks         uint64
+	FlightsUnderWay                     int
+	CacheAvailable, StoreAvailable      bool
+	SourcesAvailable                    bool
+}
+
+// Stats returns the figures as they stand.
+func (r *Requests) Stats() Stats {
+	r.mu.Lock()
+	flights := len(r.flights)
+	r.mu.Unlock()
+	n, c := r.near, &r.counts
+	return Stats{
+		NearEntries: int64(n.len()), NearBytes: n.bytes.Load(), NearHits: n.hits.Load(), NearMisses: n.misses.Load(),
+		NearEvictions: n.evictions.Load(), Suspect: n.doubt.Load(),
+		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
+		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
+		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
+		CacheAvailable: r.cacheMode.works(), StoreAvailable: r.storeMode.works(), SourcesAvailable: r.sources.mode.works(),
+	}
+}
+
+// Sources returns how each source does.
+func (r *Requests) Sources() []SourceStatus { return r.sources.status() }

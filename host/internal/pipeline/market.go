@@ -1,0 +1,356 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// kinds are the uses of the primitive that are not reports.
+type kinds struct {
+	quote, candles, global, sentiment, catalogue *kind
+}
+
+// jsonForm returns the two functions that translate a value of one type for the cache and the store.
+func jsonForm[T any]() (marshal func(any) ([]byte, error), unmarshal func([]byte) (any, error)) {
+	return json.Marshal, func(value []byte) (any, error) {
+		var noun T
+		err := json.Unmarshal(value, &noun)
+		return noun, err
+	}
+}
+
+// one makes a load function of a kind whose questions are answered one by one.
+func one(load func(ctx context.Context, arg any) loaded) func(context.Context, []question) []loaded {
+	return func(ctx context.Context, questions []question) []loaded {
+		out := make([]loaded, len(questions))
+		for i, q := range questions {
+			out[i] = load(ctx, q.arg)
+		}
+		return out
+	}
+}
+
+func (r *Requests) newKinds() kinds {
+	quote := &kind{name: "quotes", strategy: r.opts.Quotes.Strategy, load: r.loadQuotes}
+	quote.marshal, quote.unmarshal = jsonForm[sdk.Quote]()
+	quote.encode = func(noun any, stale bool) []Representation {
+		return []Representation{r.opts.Encode.Quote(noun.(sdk.Quote), stale)}
+	}
+	quote.save = func(ctx context.Context, store process.Island, nouns []any) error {
+		quotes := make([]sdk.Quote, len(nouns))
+		for i, noun := range nouns {
+			quotes[i] = noun.(sdk.Quote)
+		}
+		return store.SaveQuotes(ctx, quotes)
+	}
+
+	candles := &kind{name: "candles", strategy: r.opts.Candles.Strategy, load: one(r.loadCandles)}
+	candles.marshal, candles.unmarshal = jsonForm[sdk.Candles]()
+	candles.size = func(noun any) int { return len(noun.(sdk.Candles).Items) * bytesPerCandle }
+	candles.save = func(ctx context.Context, store process.Island, nouns []any) error {
+		series := make([]sdk.Candles, len(nouns))
+		for i, noun := range nouns {
+			series[i] = noun.(sdk.Candles)
+		}
+		return store.SaveCandles(ctx, series)
+	}
+
+	global := &kind{name: "global", strategy: r.opts.Global.Strategy, load: one(r.loadGlobal)}
+	global.marshal, global.unmarshal = jsonForm[sdk.Global]()
+	global.encode = func(noun any, stale bool) []Representation {
+		return []Representation{r.opts.Encode.Global(noun.(sdk.Global), stale)}
+	}
+
+	sentiment := &kind{name: "sentiment", strategy: r.opts.Sentiment.Strategy, load: one(r.loadSentiment)}
+	sentiment.marshal, sentiment.unmarshal = jsonForm[sdk.Sentiment]()
+
+	catalogue := &kind{name: "catalogue", strategy: r.opts.Catalogue.Strategy, load: one(r.loadCatalogue)}
+	catalogue.marshal = func(noun any) ([]byte, error) { return json.Marshal(noun.(*catalogueNoun)) }
+	catalogue.unmarshal = func(value []byte) (any, error) {
+		noun := &catalogueNoun{}
+		if err := json.Unmarshal(value, noun); err != nil {
+			return nil, err
+		}
+		noun.index()
+		return noun, nil
+	}
+	catalogue.size = func(noun any) int { return len(noun.(*catalogueNoun).Assets) * bytesPerAsset }
+	return kinds{quote: quote, candles: candles, global: global, sentiment: sentiment, catalogue: catalogue}
+}
+
+// bytesPerCandle and bytesPerAsset estimate what one takes in memory, its parts' encodings included.
+const (
+	bytesPerCandle = 256
+	bytesPerAsset  = 192
+)
+
+// Currency suffix of a key: usd is bare.
+func suffix(vsCurrency string) string {
+	if vsCurrency == "usd" {
+		return ""
+	}
+	return "_" + vsCurrency
+}
+
+// quoteArg asks for the quote of one asset.
+type quoteArg struct {
+	asset      sdk.Asset
+	vsCurrency string
+	source     string // one source only; empty for the line
+}
+
+func quoteQuestion(symbol string, arg quoteArg) question {
+	key := symbol + "_current_price" + suffix(arg.vsCurrency)
+	if arg.source != "" {
+		key += "@" + arg.source
+	}
+	return question{key: key, arg: arg}
+}
+
+// Quote answers what an asset is worth. Source names one source to ask; empty asks the configured line. Symbol is a
+// symbol or an id of the catalogue, already in lower case.
+func (r *Requests) Quote(ctx context.Context, symbol, vsCurrency, source string) (Answer, error) {
+	if out, ok := r.warm(r.kinds.quote, quoteQuestion(symbol, quoteArg{vsCurrency: vsCurrency, source: source})); ok {
+		return out.answer, out.err
+	}
+	resolved, err := r.resolve(ctx, symbol)
+	if err != nil {
+		return Answer{}, err
+	}
+	return r.get(ctx, r.kinds.quote, quoteQuestion(symbol, quoteArg{resolved.Asset, vsCurrency, source}))
+}
+
+// Quotes answers for several symbols at once, in their order; those that must be loaded are loaded in one call. An
+// unknown symbol has a NotFound error of its own.
+func (r *Requests) Quotes(ctx context.Context, symbols []string, vsCurrency, source string) ([]Answer, []error) {
+	answers, errs := make([]Answer, len(symbols)), make([]error, len(symbols))
+	questions := make([]question, 0, len(symbols))
+	places := make([]int, 0, len(symbols))
+	for i, symbol := range symbols {
+		resolved, err := r.resolve(ctx, symbol)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		questions = append(questions, quoteQuestion(symbol, quoteArg{resolved.Asset, vsCurrency, source}))
+		places = append(places, i)
+	}
+	for i, out := range r.getMany(ctx, r.kinds.quote, questions) {
+		answers[places[i]], errs[places[i]] = out.answer, out.err
+	}
+	return answers, errs
+}
+
+// loadQuotes asks the sources for a batch. What one source does not know, the next is asked for.
+func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loaded {
+	r.counts.loads.Add(1)
+	out := make([]loaded, len(questions))
+	// Questions of one batch share currency and source: they come from one request.
+	first := questions[0].arg.(quoteArg)
+	names := r.opts.Quotes.Sources
+	if first.source != "" {
+		names = []string{first.source}
+	}
+	missing := make([]int, len(questions))
+	for i := range questions {
+		missing[i] = i
+	}
+	err := r.sources.walk(ctx, names, func(ctx context.Context, a attempt) error {
+		req := sdk.QuotesRequest{VsCurrency: first.vsCurrency, Retries: a.retries}
+		for _, i := range missing {
+			req.Assets = append(req.Assets, questions[i].arg.(quoteArg).asset)
+		}
+		quotes, err := a.island.Quotes(ctx, req)
+		if err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(missing, func(i int) bool {
+			quote, ok := quoteOf(quotes, questions[i].arg.(quoteArg).asset)
+			if ok {
+				out[i] = loaded{noun: quote}
+			}
+			return ok
+		})
+		if len(missing) == 0 {
+			return errEnough
+		}
+		return sdk.NotFound
+	})
+	for _, i := range missing {
+		out[i] = loaded{err: err}
+	}
+	return out
+}
+
+// quoteOf finds an asset's quote and completes it with what the catalogue knows. A quote without a price is none.
+func quoteOf(quotes []sdk.Quote, asset sdk.Asset) (sdk.Quote, bool) {
+	i := slices.IndexFunc(quotes, func(q sdk.Quote) bool {
+		if q.ID != "" && asset.ID != "" {
+			return q.ID == asset.ID
+		}
+		return q.Symbol == asset.Symbol
+	})
+	if i < 0 || !quotes[i].Price.IsKnown() {
+		return sdk.Quote{}, false
+	}
+	quote := quotes[i]
+	if quote.ID == "" {
+		quote.ID = asset.ID
+	}
+	if quote.Name == "" {
+		quote.Name = asset.Name
+	}
+	if quote.Rank == 0 {
+		quote.Rank = asset.Rank
+	}
+	return quote, true
+}
+
+// candlesArg asks for the candles of one asset.
+type candlesArg struct {
+	asset      sdk.Asset
+	vsCurrency string
+	interval   sdk.Interval
+	limit      int
+}
+
+// Candle limits: one load serves every smaller limit.
+const (
+	someCandles = 500
+	MaxCandles  = 1000
+)
+
+func candlesQuestion(symbol string, arg candlesArg) question {
+	key := fmt.Sprintf("%s_candles_%s%s", symbol, arg.interval, suffix(arg.vsCurrency))
+	if arg.limit <= someCandles {
+		arg.limit = someCandles
+	} else {
+		arg.limit = MaxCandles
+		key += "_long"
+	}
+	return question{key: key, arg: arg}
+}
+
+// Candles answers how a price moved. The answer's noun holds at least limit candles where there are that many; it has no
+// representation of its own: Part makes one per limit.
+func (r *Requests) Candles(ctx context.Context, symbol, vsCurrency string, interval sdk.Interval, limit int) (Answer, error) {
+	arg := candlesArg{vsCurrency: vsCurrency, interval: interval, limit: limit}
+	if out, ok := r.warm(r.kinds.candles, candlesQuestion(symbol, arg)); ok {
+		return out.answer, out.err
+	}
+	resolved, err := r.resolve(ctx, symbol)
+	if err != nil {
+		return Answer{}, err
+	}
+	arg.asset = resolved.Asset
+	return r.get(ctx, r.kinds.candles, candlesQuestion(symbol, arg))
+}
+
+func (r *Requests) loadCandles(ctx context.Context, question any) (out loaded) {
+	r.counts.loads.Add(1)
+	arg := question.(candlesArg)
+	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, func(ctx context.Context, a attempt) error {
+		candles, err := a.island.Candles(ctx, sdk.CandlesRequest{
+			Asset: arg.asset, VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
+		})
+		if err != nil {
+			return err
+		}
+		if len(candles.Items) == 0 {
+			return sdk.NotFound
+		}
+		if candles.ID == "" {
+			candles.ID = arg.asset.ID
+		}
+		out.noun, out.poor = candles, !a.first
+		return errEnough
+	})
+	return out
+}
+
+// Global answers how the whole market is.
+func (r *Requests) Global(ctx context.Context, vsCurrency string) (Answer, error) {
+	return r.get(ctx, r.kinds.global, question{key: "global" + suffix(vsCurrency), arg: vsCurrency})
+}
+
+func (r *Requests) loadGlobal(ctx context.Context, question any) (out loaded) {
+	r.counts.loads.Add(1)
+	out.err = r.sources.walk(ctx, r.opts.Global.Sources, func(ctx context.Context, a attempt) error {
+		global, err := a.island.Global(ctx, sdk.GlobalRequest{VsCurrency: question.(string), Retries: a.retries})
+		if err != nil {
+			return err
+		}
+		out.noun = global
+		return errEnough
+	})
+	return out
+}
+
+func (r *Requests) sentiment(ctx context.Context) (Answer, error) {
+	return r.get(ctx, r.kinds.sentiment, question{key: "sentiment"})
+}
+
+func (r *Requests) loadSentiment(ctx context.Context, _ any) (out loaded) {
+	r.counts.loads.Add(1)
+	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, func(ctx context.Context, a attempt) error {
+		sentiment, err := a.island.Sentiment(ctx, sdk.SentimentRequest{Retries: a.retries})
+		if err != nil {
+			return err
+		}
+		out.noun = sentiment
+		return errEnough
+	})
+	return out
+}
+
+// History answers with stored quotes. NotFound when there is no store.
+func (r *Requests) History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error) {
+	if r.opts.Store == "" {
+		return sdk.HistoryPage{}, sdk.Errorf(sdk.NotFound, "no store is configured, so there is no history")
+	}
+	return ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (sdk.HistoryPage, error) {
+		return store.History(ctx, req)
+	})
+}
+
+// HasSource reports whether a source answers quotes, for ?source=.
+func (r *Requests) HasSource(name string) bool { return slices.Contains(r.opts.Quotes.Sources, name) }
+
+// Invalidate forgets keys and globs in the store, the cache and the near cache, here and on every host that shares the
+// cache's second tier. It returns how many keys the cache forgot. The near cache forgets even when the others fail.
+func (r *Requests) Invalidate(ctx context.Context, patterns []string) (int, error) {
+	var errs []error
+	if r.opts.Store != "" {
+		_, err := ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+			return store.Forget(ctx, patterns)
+		})
+		errs = append(errs, err)
+	}
+	forgotten := 0
+	if r.opts.Cache != "" {
+		n, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+			return cache.Invalidate(ctx, patterns)
+		})
+		forgotten = n
+		errs = append(errs, err)
+	}
+	r.counts.invalidations.Add(1)
+	r.near.invalidate(patterns)
+	return forgotten, errors.Join(errs...)
+}
+
+// SetTier takes a tier of the cache out or back in, by an operator's word.
+func (r *Requests) SetTier(ctx context.Context, tier string, enabled bool) error {
+	island, err := r.opts.Island(r.opts.Cache)
+	if err != nil {
+		return err
+	}
+	return island.SetTier(ctx, strings.ToLower(tier), enabled)
+}

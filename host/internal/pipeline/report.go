@@ -1,0 +1,293 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// reportKind is a kind of report as a use of the primitive.
+type reportKind struct {
+	Report
+	kind *kind
+	mode *mode // of its reporter
+}
+
+// reportArg asks for a report on what a symbol stands for.
+type reportArg struct {
+	symbol     string
+	vsCurrency string
+}
+
+func (r *Requests) newReports() map[string]*reportKind {
+	reports := make(map[string]*reportKind, len(r.opts.Reports))
+	for _, opts := range r.opts.Reports {
+		rk := &reportKind{Report: opts}
+		rk.mode = newMode(r.opts.Logger.With("island", opts.Island),
+			"Reporter unavailable, serving the last good reports", "Reporter available again")
+		rk.kind = &kind{name: opts.Name, strategy: opts.Strategy, marshal: marshalReport, unmarshal: unmarshalReport}
+		rk.kind.load = one(func(ctx context.Context, arg any) loaded { return r.loadReport(ctx, rk, arg.(reportArg)) })
+		rk.kind.encode = func(noun any, _ bool) []Representation {
+			var reps []Representation
+			for _, d := range noun.(sdk.Report).Documents {
+				reps = append(reps, NewRepresentation(d.Format, d.ContentType, d.Body))
+			}
+			return reps
+		}
+		reports[opts.Name] = rk
+	}
+	return reports
+}
+
+// storedDocument is a document in the cache and the store: text that a person can read there.
+type storedDocument struct {
+	Format      string `json:"format"`
+	ContentType string `json:"content_type"`
+	Body        string `json:"body"`
+}
+
+func marshalReport(noun any) ([]byte, error) {
+	var out []storedDocument
+	for _, d := range noun.(sdk.Report).Documents {
+		out = append(out, storedDocument{d.Format, d.ContentType, string(d.Body)})
+	}
+	return json.Marshal(out)
+}
+
+func unmarshalReport(value []byte) (any, error) {
+	var stored []storedDocument
+	if err := json.Unmarshal(value, &stored); err != nil {
+		return nil, err
+	}
+	var report sdk.Report
+	for _, d := range stored {
+		report.Documents = append(report.Documents, sdk.Document{Format: d.Format, ContentType: d.ContentType, Body: []byte(d.Body)})
+	}
+	return report, nil
+}
+
+// Report answers a report on a symbol. Symbol is a symbol or an id of the catalogue, already in lower case.
+func (r *Requests) Report(ctx context.Context, name, symbol, vsCurrency string) (Answer, error) {
+	rk, ok := r.reports[name]
+	if !ok {
+		return Answer{}, sdk.Errorf(sdk.NotFound, "no report %q is configured", name)
+	}
+	q := question{key: rk.KeyPrefix + "_" + symbol + suffix(vsCurrency), arg: reportArg{symbol, vsCurrency}}
+	if out, ok := r.quick(ctx, rk.kind, q); ok {
+		return out.answer, out.err
+	}
+	done := r.opts.Operation(name)
+	out := r.getMany(ctx, rk.kind, []question{q})[0]
+	done(out.err)
+	return out.answer, out.err
+}
+
+// needsReserve is what is left of a report's time for the reporter once its needs have had theirs.
+const needsReserve = time.Second
+
+// need is one thing that a report is made from, as far as it could be had.
+type need struct {
+	name   string
+	answer Answer
+	err    error
+}
+
+// loadReport gathers what a report needs and has the reporter make it.
+func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg) loaded {
+	r.counts.loads.Add(1)
+	needsCtx, cancel := withReserve(ctx, needsReserve)
+	defer cancel()
+	resolved, err := r.resolve(needsCtx, arg.symbol)
+	if err != nil {
+		return loaded{err: err}
+	}
+	req := sdk.ReportRequest{
+		Report: rk.Name, Asset: resolved.Asset, VsCurrency: arg.vsCurrency, ResolvedFrom: arg.symbol, Ambiguous: resolved.ambiguous,
+	}
+	poor := resolved.poor
+	if resolved.poor {
+		req.Warnings = append(req.Warnings, "The catalogue of assets could not be had in full: the symbol is taken as it stands.")
+	}
+	needs := r.gather(needsCtx, rk.Needs, arg, resolved.Asset)
+	var vital []error
+	for _, n := range needs {
+		if n.err == nil {
+			hand(&req, n)
+			continue
+		}
+		// Something that nobody is configured to give does not become better by asking again soon.
+		poor = poor || !errors.Is(n.err, sdk.Unsupported)
+		if n.name == "quote" || n.name == "candles" {
+			vital = append(vital, n.err)
+		}
+		req.Warnings = append(req.Warnings, fmt.Sprintf("No %s: %s.", n.name, plainly(n.err)))
+	}
+	if req.Quote == nil && req.Candles == nil {
+		return loaded{err: worstOf(vital)}
+	}
+	if rk.Needs.CrossCheck && req.Quote != nil {
+		req.CrossCheck = r.crossCheck(needsCtx, arg, resolved.Asset, req.Quote.Source)
+	}
+	req.Now = r.opts.Now().UTC()
+	report, err := askReporter(ctx, r, rk, req)
+	if err != nil {
+		return loaded{err: err}
+	}
+	return loaded{noun: report, poor: poor}
+}
+
+// withReserve shortens a context's deadline.
+func withReserve(ctx context.Context, reserve time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-reserve))
+}
+
+// gather asks for all needs at once.
+func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, asset sdk.Asset) []need {
+	var out []*need
+	var wait sync.WaitGroup
+	fetch := func(name string, wanted bool, get func() (Answer, error)) {
+		if !wanted {
+			return
+		}
+		n := &need{name: name}
+		out = append(out, n)
+		wait.Go(func() { n.answer, n.err = get() })
+	}
+	fetch("quote", needs.Quote, func() (Answer, error) {
+		return r.get(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset: asset, vsCurrency: arg.vsCurrency}))
+	})
+	fetch("candles", needs.DailyCandles > 0, func() (Answer, error) {
+		return r.get(ctx, r.kinds.candles, candlesQuestion(arg.symbol,
+			candlesArg{asset: asset, vsCurrency: arg.vsCurrency, interval: sdk.Interval1d, limit: needs.DailyCandles}))
+	})
+	fetch("global", needs.Global, func() (Answer, error) { return r.Global(ctx, arg.vsCurrency) })
+	fetch("sentiment", needs.Sentiment, func() (Answer, error) { return r.sentiment(ctx) })
+	wait.Wait()
+	done := make([]need, len(out))
+	for i, n := range out {
+		done[i] = *n
+	}
+	return done
+}
+
+// hand puts a need that was met into the request.
+func hand(req *sdk.ReportRequest, n need) {
+	switch noun := n.answer.Noun().(type) {
+	case sdk.Quote:
+		req.Quote = &noun
+	case sdk.Candles:
+		req.Candles = &noun
+	case sdk.Global:
+		req.Global = &noun
+	case sdk.Sentiment:
+		req.Sentiment = &noun
+	}
+	if n.answer.Stale {
+		req.Stale = append(req.Stale, n.name)
+	}
+}
+
+// crossCheck asks the next source in line for the same quote. Its absence is no fault of the report.
+func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset sdk.Asset, given string) []sdk.Quote {
+	for _, source := range r.opts.Quotes.Sources {
+		if source == given {
+			continue
+		}
+		answer, err := r.get(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset, arg.vsCurrency, source}))
+		if err == nil && !answer.Stale {
+			return []sdk.Quote{answer.Noun().(sdk.Quote)}
+		}
+	}
+	return nil
+}
+
+// askReporter has the reporter make a report, and keeps its mode.
+func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.ReportRequest) (sdk.Report, error) {
+	island, err := r.opts.Island(rk.Island)
+	var report sdk.Report
+	if err == nil {
+		report, err = island.Report(ctx, req)
+	}
+	switch {
+	case err == nil && len(report.Documents) == 0:
+		err = sdk.Errorf(sdk.Internal, "island %q made a report without documents", rk.Island)
+	case errors.Is(err, sdk.InvalidArgument):
+		// The host made the request, so a client is not to blame, nor is this to be remembered as an answer.
+		err = &sdk.Error{Kind: sdk.Internal, Message: err.Error()}
+	}
+	rk.mode.set(err == nil, err)
+	if err != nil && sdk.RetryAfter(err) == 0 {
+		err = &sdk.Error{Kind: sdk.KindOf(err), Message: err.Error(), RetryAfter: reporterRetry, Err: err}
+	}
+	return report, err
+}
+
+// reporterRetry is when a client may come back after the reporter failed: it is restarted within that time.
+const reporterRetry = 2 * time.Second
+
+// worstOf is what the vital needs' failures come to: a failure before an answer, and the first of each.
+func worstOf(errs []error) error {
+	for _, err := range errs {
+		if !definite(err) {
+			return err
+		}
+	}
+	if len(errs) == 0 {
+		return sdk.Errorf(sdk.Internal, "the report needs neither a quote nor candles")
+	}
+	return errs[0]
+}
+
+// plainly says in words for a reader why something is missing.
+func plainly(err error) string {
+	switch {
+	case errors.Is(err, sdk.Unsupported):
+		return "no source offers it"
+	case errors.Is(err, sdk.NotFound):
+		return "no source knows it"
+	default:
+		var e *sdk.Error
+		if errors.As(err, &e) && strings.Contains(e.Message, ": ") && e.Kind == sdk.Unavailable {
+			return "the sources failed (" + e.Message + ")"
+		}
+		return "the sources failed"
+	}
+}
+
+// Warm makes the reports of the warm lists, and the global figures, once; what fails is asked for again with growing
+// pauses until the context ends.
+func (r *Requests) Warm(ctx context.Context) {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		missing := 0
+		for name, rk := range r.reports {
+			for _, symbol := range rk.Warm {
+				if _, err := r.Report(ctx, name, symbol, "usd"); err != nil && !definite(err) {
+					missing++
+				}
+			}
+		}
+		if len(r.opts.Global.Sources) > 0 {
+			if _, err := r.Global(ctx, "usd"); err != nil && !definite(err) {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}

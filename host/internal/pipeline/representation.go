@@ -1,0 +1,167 @@
+package pipeline
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"sync"
+	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+)
+
+// Representation is an answer in one format, ready to be written. It is immutable; its bytes are shared by all who write
+// it.
+type Representation struct {
+	// Format such as "json", "html" or "md".
+	Format      string
+	ContentType string
+	Body        []byte
+	// Gzip and Brotli are the compressed forms, nil when they would save nothing.
+	Gzip, Brotli []byte
+	// ETag is strong and quoted, of the plain body.
+	ETag string
+	// ETagGzip and ETagBrotli are those of the compressed forms: a strong tag names bytes, not a meaning.
+	ETagGzip, ETagBrotli string
+}
+
+// minCompressed is the size from which compressing is worth the two headers it costs.
+const minCompressed = 860
+
+// brotliLevel and gzipLevel are chosen for bodies made once and sent often: a report takes about a millisecond.
+const (
+	brotliLevel = 5
+	gzipLevel   = 6
+)
+
+// NewRepresentation makes the ready form of a body. The body must not be changed afterwards.
+func NewRepresentation(format, contentType string, body []byte) Representation {
+	sum := sha256.Sum256(body)
+	tag := base64.RawURLEncoding.EncodeToString(sum[:12])
+	r := Representation{Format: format, ContentType: contentType, Body: body, ETag: `"` + tag + `"`}
+	if len(body) < minCompressed {
+		return r
+	}
+	if packed := compress(body, func(b *bytes.Buffer) writeCloser {
+		w, err := gzip.NewWriterLevel(b, gzipLevel)
+		if err != nil {
+			return nil // the level is a constant within the range
+		}
+		return w
+	}); packed != nil {
+		r.Gzip, r.ETagGzip = packed, `"`+tag+`-g"`
+	}
+	if packed := compress(body, func(b *bytes.Buffer) writeCloser { return brotli.NewWriterLevel(b, brotliLevel) }); packed != nil {
+		r.Brotli, r.ETagBrotli = packed, `"`+tag+`-b"`
+	}
+	return r
+}
+
+// writeCloser is what both compressors are.
+type writeCloser interface {
+	Write(p []byte) (int, error)
+	Close() error
+}
+
+// compress returns the compressed form of a body, or nil when it is not smaller.
+func compress(body []byte, open func(*bytes.Buffer) writeCloser) []byte {
+	var b bytes.Buffer
+	w := open(&b)
+	if w == nil {
+		return nil
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil
+	}
+	if err := w.Close(); err != nil || b.Len() >= len(body) {
+		return nil
+	}
+	return bytes.Clone(b.Bytes())
+}
+
+// Tier is where an answer came from, as clients see it in X-Cache.
+type Tier string
+
+// The tiers there are, nearest first.
+const (
+	TierNear  Tier = "near"
+	TierL1    Tier = "l1"
+	TierL2    Tier = "l2"
+	TierStore Tier = "store"
+	TierMiss  Tier = "miss"  // just loaded
+	TierStale Tier = "stale" // older than it should be
+)
+
+// Answer is what Requests answers with. It is cheap to copy.
+type Answer struct {
+	entry *entry
+	reps  []Representation
+	// Tier the answer came from; TierStale whenever it is stale.
+	Tier Tier
+	// Stale is whether the answer is older than its strategy allows.
+	Stale bool
+}
+
+// Representation returns the answer in a format.
+func (a *Answer) Representation(format string) (*Representation, bool) {
+	for i := range a.reps {
+		if a.reps[i].Format == format {
+			return &a.reps[i], true
+		}
+	}
+	return nil, false
+}
+
+// Formats lists the formats of the answer, the preferred first.
+func (a *Answer) Formats() []string {
+	formats := make([]string, len(a.reps))
+	for i := range a.reps {
+		formats[i] = a.reps[i].Format
+	}
+	return formats
+}
+
+// StoredAt is when the answer was loaded.
+func (a *Answer) StoredAt() time.Time { return a.entry.storedAt }
+
+// FreshUntil is when the answer becomes stale.
+func (a *Answer) FreshUntil() time.Time { return a.entry.freshUntil }
+
+// StaleUntil is until when the answer may be served stale.
+func (a *Answer) StaleUntil() time.Time { return a.entry.staleUntil }
+
+// Noun is the decoded value, such as an sdk.Quote.
+func (a *Answer) Noun() any { return a.entry.noun }
+
+// parts are representations of parts of an entry's value, such as the last 30 of its candles, made once per part. They
+// go when the entry goes.
+type parts struct {
+	mu    sync.Mutex
+	forms map[string]*Representation
+}
+
+// maxParts bounds the parts kept with one entry.
+const maxParts = 4
+
+// Part returns the representation of a part of the answer, made by build when it is first asked for. Name tells parts
+// apart; a stale answer has parts of its own.
+func (a *Answer) Part(name string, build func() Representation) *Representation {
+	if a.Stale {
+		name += "\x00stale"
+	}
+	p := &a.entry.parts
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r, ok := p.forms[name]; ok {
+		return r
+	}
+	r := build()
+	if p.forms == nil {
+		p.forms = make(map[string]*Representation)
+	}
+	if len(p.forms) < maxParts {
+		p.forms[name] = &r
+	}
+	return &r
+}

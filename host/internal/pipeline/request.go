@@ -1,0 +1,289 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// kind is one use of the primitive: what its values are, how long they hold, and how to load them.
+type kind struct {
+	name     string
+	strategy Strategy
+	// load answers questions, in their order. It is the only step that may leave the machine.
+	load func(ctx context.Context, questions []question) []loaded
+	// marshal and unmarshal translate a value for the cache and the store.
+	marshal   func(noun any) ([]byte, error)
+	unmarshal func(value []byte) (any, error)
+	// encode makes what clients get; nil for values that clients never see as they are.
+	encode func(noun any, stale bool) []Representation
+	// save hands loaded values to the store's own tables; nil for none.
+	save func(ctx context.Context, store process.Island, nouns []any) error
+	// size estimates a value's bytes beyond its representations; nil for little.
+	size func(noun any) int
+}
+
+// question is a key and what load needs to know to answer it.
+type question struct {
+	key string
+	arg any
+}
+
+// loaded is the answer to a question.
+type loaded struct {
+	noun any
+	err  error
+	// poor answers lack something because a source failed; they are fresh for PoorTTL at most.
+	poor bool
+}
+
+// outcome is what a question comes to.
+type outcome struct {
+	answer Answer
+	err    error
+}
+
+// flight is a load under way. All who ask for its key wait for it.
+type flight struct {
+	done chan struct{}
+	out  outcome
+}
+
+// Requests answers questions. It is safe for concurrent use.
+type Requests struct {
+	opts    Options
+	near    *near
+	sources *sources
+	kinds   kinds
+	reports map[string]*reportKind
+
+	mu      sync.Mutex
+	flights map[string]*flight
+	slots   chan struct{} // one per flight that leads
+
+	cacheMode, storeMode *mode
+
+	ctx    context.Context //nolint:containedctx // the life of the flights, which outlive the requests that began them
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	counts counts
+}
+
+// New returns a pipeline that answers at once; Run connects it to the cache island's invalidations.
+func New(opts Options) *Requests {
+	opts = opts.withDefaults()
+	r := &Requests{
+		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
+		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
+	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
+	r.kinds = r.newKinds()
+	r.reports = r.newReports()
+	if opts.Cache != "" {
+		r.near.suspect() // until the cache's stream stands
+	}
+	return r
+}
+
+// Close ends every flight and waits for them. Questions asked afterwards are answered from the near cache or with
+// Unavailable.
+func (r *Requests) Close() {
+	r.cancel()
+	r.work.Wait()
+}
+
+// get answers one question.
+func (r *Requests) get(ctx context.Context, k *kind, q question) (Answer, error) {
+	if out, ok := r.quick(ctx, k, q); ok {
+		return out.answer, out.err
+	}
+	out := r.getMany(ctx, k, []question{q})[0]
+	return out.answer, out.err
+}
+
+// getMany answers questions of one kind, in their order. Those that must be loaded are loaded in one batch.
+func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) []outcome {
+	out := make([]outcome, len(questions))
+	waits := make([]*flight, len(questions))
+	var lead []question
+	var led []*flight
+	r.mu.Lock()
+	for i, q := range questions {
+		if f, ok := r.flights[q.key]; ok {
+			waits[i] = f
+			continue
+		}
+		// Under the lock that a flight takes to land: an answer that has just landed is seen here.
+		if o, ok := r.peek(k, q); ok {
+			out[i] = o
+			continue
+		}
+		waits[i] = r.takeOff(q.key)
+		lead, led = append(lead, q), append(led, waits[i])
+	}
+	r.mu.Unlock()
+	if len(lead) > 0 {
+		r.start(ctx, k, lead, led)
+	}
+	for i, f := range waits {
+		if f == nil {
+			continue
+		}
+		select {
+		case <-f.done:
+			out[i] = f.out
+		case <-ctx.Done():
+			out[i] = outcome{err: ctx.Err()}
+		}
+	}
+	return out
+}
+
+// takeOff registers a flight for a key; the caller holds the lock.
+func (r *Requests) takeOff(key string) *flight {
+	f := &flight{done: make(chan struct{})}
+	r.flights[key] = f
+	return f
+}
+
+// land ends a flight with its outcome.
+func (r *Requests) land(key string, f *flight, out outcome) {
+	f.out = out
+	r.mu.Lock()
+	delete(r.flights, key)
+	r.mu.Unlock()
+	close(f.done)
+}
+
+// quick answers from the near cache when that is enough, and has an answer that went stale not long ago refreshed in the
+// background. This is the path of a warm request: one look-up and two comparisons.
+func (r *Requests) quick(ctx context.Context, k *kind, q question) (outcome, bool) {
+	out, ok := r.peek(k, q)
+	if !ok {
+		r.near.misses.Add(1)
+		return out, false
+	}
+	r.near.hits.Add(1)
+	if out.err == nil && out.answer.Stale {
+		r.refresh(ctx, k, q, out.answer.entry)
+	}
+	return out, true
+}
+
+// warm answers from the near cache when that holds a fresh answer; what it does not answer is asked again with what the
+// catalogue says, and counted then.
+func (r *Requests) warm(k *kind, q question) (outcome, bool) {
+	out, ok := r.peek(k, q)
+	if !ok || out.answer.Stale {
+		return outcome{}, false
+	}
+	r.near.hits.Add(1)
+	return out, true
+}
+
+// peek looks into the near cache alone.
+func (r *Requests) peek(k *kind, q question) (outcome, bool) {
+	e := r.near.get([]byte(q.key))
+	if e == nil || !r.near.trusted(e) {
+		return outcome{}, false
+	}
+	now := r.opts.Now()
+	if second := now.Unix(); e.used.Load() != second {
+		e.used.Store(second)
+	}
+	switch {
+	case now.Before(e.freshUntil):
+		return outcome{answer: Answer{entry: e, reps: e.reps, Tier: TierNear}, err: e.err}, true
+	case e.err != nil || !now.Before(e.staleUntil):
+		return outcome{}, false
+	case now.Before(e.freshUntil.Add(k.strategy.TTL)) || now.UnixNano() < e.retryAt.Load():
+		return outcome{answer: k.stale(e)}, true
+	default:
+		return outcome{}, false
+	}
+}
+
+// stale is an entry served stale.
+func (k *kind) stale(e *entry) Answer {
+	e.stale.once.Do(func() {
+		e.stale.reps = e.reps
+		if k.encode != nil {
+			e.stale.reps = k.encode(e.noun, true)
+		}
+	})
+	return Answer{entry: e, reps: e.stale.reps, Tier: TierStale, Stale: true}
+}
+
+// refresh loads a key in the background unless that is under way, or failed a moment ago.
+func (r *Requests) refresh(ctx context.Context, k *kind, q question, e *entry) {
+	if r.opts.Now().UnixNano() < e.retryAt.Load() {
+		return
+	}
+	r.mu.Lock()
+	if _, ok := r.flights[q.key]; ok {
+		r.mu.Unlock()
+		return
+	}
+	f := r.takeOff(q.key)
+	r.mu.Unlock()
+	r.start(ctx, k, []question{q}, []*flight{f})
+}
+
+// start leads flights in a goroutine of their own. The request that began them may end before.
+func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight) {
+	refuse := func(err error) {
+		for i, q := range questions {
+			r.land(q.key, flights[i], outcome{err: err})
+		}
+	}
+	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
+	if !nested(ctx) {
+		select {
+		case r.slots <- struct{}{}:
+		default:
+			r.counts.refused.Add(1)
+			refuse(&sdk.Error{Kind: sdk.ResourceExhausted, Message: "too many cold requests at once", RetryAfter: time.Second})
+			return
+		}
+	}
+	if r.ctx.Err() != nil {
+		refuse(&sdk.Error{Kind: sdk.Unavailable, Message: "the host is shutting down", RetryAfter: time.Second})
+		return
+	}
+	release := !nested(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
+	stop := context.AfterFunc(r.ctx, cancel)
+	r.work.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				r.opts.Logger.Error("panic while loading", "kind", k.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				for i, q := range questions {
+					select {
+					case <-flights[i].done:
+					default:
+						r.land(q.key, flights[i], outcome{err: sdk.Errorf(sdk.Internal, "loading %s panicked", k.name)})
+					}
+				}
+			}
+			stop()
+			cancel()
+			if release {
+				<-r.slots
+			}
+		}()
+		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true))
+	})
+}
+
+// nestedKey marks the context of a flight, so that the flights it begins take no place of their own.
+type nestedKey struct{}
+
+func nested(ctx context.Context) bool { return ctx.Value(nestedKey{}) != nil }

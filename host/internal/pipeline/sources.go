@@ -1,0 +1,279 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// sources asks source islands: in order, through a breaker each, with as much patience as the line behind them allows.
+type sources struct {
+	opts   Options
+	mode   *mode // "all sources", of the failure table
+	mu     sync.Mutex
+	byName map[string]*source
+}
+
+// source is what the host knows of one source island.
+type source struct {
+	name    string
+	breaker circuitbreaker.CircuitBreaker[any]
+
+	mu sync.Mutex
+	// silentUntil is when the source may be asked again, by its own word.
+	silentUntil time.Time
+	failing     bool
+	calls       uint64
+	failures    uint64
+	last429     time.Time
+	lastError   sdk.Kind
+	lastFailure time.Time
+	lastSuccess time.Time
+}
+
+// SourceStatus is how a source does, as the host sees it.
+type SourceStatus struct {
+	Name string
+	// Breaker is "closed", "open" or "half-open".
+	Breaker     string
+	Calls       uint64
+	Failures    uint64
+	RetryAfter  time.Duration
+	Last429     time.Time
+	LastError   string
+	LastFailure time.Time
+	LastSuccess time.Time
+	Failing     bool
+}
+
+func newSources(opts Options) *sources {
+	s := &sources{opts: opts, byName: make(map[string]*source)}
+	s.mode = newMode(opts.Logger, "External APIs unavailable, serving cached data", "External APIs available again")
+	for _, line := range []Line{opts.Quotes, opts.Candles, opts.Global, opts.Sentiment, opts.Catalogue} {
+		for _, name := range line.Sources {
+			s.add(name)
+		}
+	}
+	return s
+}
+
+// add makes a source known.
+func (s *sources) add(name string) {
+	if _, ok := s.byName[name]; ok {
+		return
+	}
+	logger := s.opts.Logger
+	s.byName[name] = &source{name: name, breaker: circuitbreaker.NewBuilder[any]().
+		WithFailureThreshold(s.opts.BreakerFailures).WithDelay(s.opts.BreakerOpenFor).WithSuccessThreshold(1).
+		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
+			level := hclog.Warn
+			if e.NewState == circuitbreaker.ClosedState {
+				level = hclog.Info
+			}
+			logger.Log(level, "source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
+		}).Build()}
+}
+
+func stateName(s circuitbreaker.State) string {
+	switch s {
+	case circuitbreaker.OpenState:
+		return "open"
+	case circuitbreaker.HalfOpenState:
+		return "half-open"
+	default:
+		return "closed"
+	}
+}
+
+// attempt is one call to a source.
+type attempt struct {
+	island process.Island
+	name   string
+	// first is whether the source is the first of its line: what another answers is second best.
+	first bool
+	// retries is what the source may spend on trying again.
+	retries int
+}
+
+// errEnough ends a walk that got what it wanted.
+var errEnough = errors.New("enough")
+
+// walk asks the sources of a line in their order until call returns errEnough, and returns nil then. Otherwise it returns
+// one error for all: NotFound or Unsupported when that is all they said, else Unavailable with the shortest wait.
+func (s *sources) walk(ctx context.Context, names []string, call func(context.Context, attempt) error) error {
+	if len(names) == 0 {
+		return sdk.Errorf(sdk.Unsupported, "no source is configured")
+	}
+	var failed []failedSource
+	ready := s.ready(names, &failed)
+	for i, src := range ready {
+		if !src.breaker.TryAcquirePermit() {
+			failed = append(failed, failedSource{src.name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: src.breaker.RemainingDelay()}})
+			continue
+		}
+		island, err := s.opts.Island(src.name)
+		if err == nil {
+			a := attempt{island: island, name: src.name, first: src.name == names[0]}
+			timeout := s.opts.SourceTimeout
+			if i == len(ready)-1 {
+				timeout, a.retries = s.opts.LastSourceTimeout, maxRetries
+			}
+			err = s.try(ctx, timeout, a, call)
+		}
+		s.note(src, err)
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		if err != nil {
+			failed = append(failed, failedSource{src.name, err})
+			if !definite(err) && i < len(ready)-1 {
+				s.opts.Logger.Warn("source failed, asking the next", "island", src.name, "reason", sdk.KindOf(err).String(),
+					"request_id", sdk.RequestID(ctx))
+			}
+		}
+	}
+	return joined(failed)
+}
+
+// maxRetries is the retry allowance of the last source in line: 1 s, 2 s and 4 s of pauses.
+const maxRetries = 3
+
+// try makes one attempt within its timeout.
+func (s *sources) try(ctx context.Context, timeout time.Duration, a attempt, call func(context.Context, attempt) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return call(ctx, a)
+}
+
+// ready lists the sources that may be asked now; the others go to failed.
+func (s *sources) ready(names []string, failed *[]failedSource) []*source {
+	var ready []*source
+	now := s.opts.Now()
+	for _, name := range names {
+		src := s.byName[name]
+		src.mu.Lock()
+		wait, kind := src.silentUntil.Sub(now), src.lastError
+		src.mu.Unlock()
+		if src.breaker.IsOpen() {
+			wait = max(wait, src.breaker.RemainingDelay())
+		}
+		if wait > 0 {
+			*failed = append(*failed, failedSource{name, &sdk.Error{Kind: kind, RetryAfter: wait}})
+			continue
+		}
+		ready = append(ready, src)
+	}
+	return ready
+}
+
+// note keeps what came of an attempt.
+func (s *sources) note(src *source, err error) {
+	ok := err == nil || errors.Is(err, errEnough) || definite(err)
+	now := s.opts.Now()
+	if ok {
+		src.breaker.RecordSuccess()
+	} else {
+		src.breaker.RecordFailure()
+	}
+	src.mu.Lock()
+	src.calls++
+	src.failing = !ok
+	if ok {
+		src.lastSuccess = now
+	} else {
+		src.failures++
+		src.lastFailure = now
+		src.lastError = sdk.KindOf(err)
+		if src.lastError == sdk.RateLimited {
+			src.last429 = now
+		}
+		if wait := sdk.RetryAfter(err); wait > 0 {
+			src.silentUntil = now.Add(wait)
+		}
+	}
+	src.mu.Unlock()
+	s.judge(ok, err)
+}
+
+// judge decides whether all sources are down: the failure table's "external APIs".
+func (s *sources) judge(ok bool, err error) {
+	if ok {
+		s.mode.set(true, nil)
+		return
+	}
+	for _, src := range s.byName {
+		src.mu.Lock()
+		failing := src.failing
+		src.mu.Unlock()
+		if !failing {
+			return
+		}
+	}
+	s.mode.set(false, err)
+}
+
+// status lists how the sources do, in no order.
+func (s *sources) status() []SourceStatus {
+	now := s.opts.Now()
+	out := make([]SourceStatus, 0, len(s.byName))
+	for _, src := range s.byName {
+		src.mu.Lock()
+		st := SourceStatus{
+			Name: src.name, Breaker: stateName(src.breaker.State()), Calls: src.calls, Failures: src.failures,
+			RetryAfter: max(0, src.silentUntil.Sub(now)), Last429: src.last429, LastFailure: src.lastFailure,
+			LastSuccess: src.lastSuccess, Failing: src.failing,
+		}
+		if src.failures > 0 {
+			st.LastError = src.lastError.String()
+		}
+		src.mu.Unlock()
+		out = append(out, st)
+	}
+	return out
+}
+
+// failedSource is a source that did not help, and why.
+type failedSource struct {
+	name string
+	err  error
+}
+
+// defaultRetryAfter is told to clients when no source said when to come back.
+const defaultRetryAfter = 5 * time.Second
+
+// joined is what several failures come to.
+func joined(failed []failedSource) error {
+	var said []string
+	var wait time.Duration
+	kinds := make(map[sdk.Kind]int)
+	for _, f := range failed {
+		kind := sdk.KindOf(f.err)
+		kinds[kind]++
+		said = append(said, f.name+": "+kind.String())
+		if after := sdk.RetryAfter(f.err); after > 0 && (wait == 0 || after < wait) {
+			wait = after
+		}
+	}
+	text := strings.Join(said, "; ")
+	settled := kinds[sdk.NotFound] + kinds[sdk.Unsupported] + kinds[sdk.InvalidArgument]
+	switch {
+	case settled == len(failed) && kinds[sdk.NotFound] > 0:
+		return &sdk.Error{Kind: sdk.NotFound, Message: text}
+	case settled == len(failed):
+		return &sdk.Error{Kind: sdk.Unsupported, Message: text}
+	case kinds[sdk.BadUpstream] == len(failed):
+		return &sdk.Error{Kind: sdk.BadUpstream, Message: text, RetryAfter: defaultRetryAfter}
+	}
+	if wait == 0 {
+		wait = defaultRetryAfter
+	}
+	return &sdk.Error{Kind: sdk.Unavailable, Message: text, RetryAfter: wait}
+}

@@ -1,0 +1,87 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// Pauses before the invalidation stream is opened again, and the silence after which it is taken for dead.
+const (
+	minReopen    = 20 * time.Millisecond
+	maxReopen    = time.Second
+	maxSilence   = 3 * sdk.WatchHeartbeat
+	watchTooLong = "the cache's invalidation stream fell silent"
+)
+
+// Run keeps the near cache true by following the cache island's invalidations, until the context ends.
+func (r *Requests) Run(ctx context.Context) {
+	if r.opts.Cache == "" {
+		return
+	}
+	pause := minReopen
+	for ctx.Err() == nil {
+		stood, err := r.follow(ctx)
+		r.near.suspect()
+		if stood {
+			pause = minReopen
+			r.counts.streamBreaks.Add(1)
+			r.opts.Logger.Debug("invalidation stream broke, the near cache is suspect", "reason", sdk.KindOf(err).String())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxReopen)
+	}
+}
+
+// errSilent ends a stream that nobody speaks on.
+var errSilent = errors.New(watchTooLong)
+
+// follow opens the stream and applies its events until it breaks. Stood is whether it ever stood.
+func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
+	island, err := r.opts.Island(r.opts.Cache)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(maxSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	var last sdk.CacheEvent
+	err = island.Watch(ctx, func(e sdk.CacheEvent) error {
+		silence.Reset(maxSilence)
+		switch {
+		case e.Type == sdk.CacheHello:
+			stood = true
+			r.near.trust()
+		case e.Type == sdk.CacheFlushed || missed(last, e):
+			// Anything may have changed: what is there must be confirmed again, one by one.
+			r.near.trust()
+		}
+		if e.Type == sdk.CacheInvalidated {
+			r.counts.invalidations.Add(1)
+			r.near.invalidate(e.Patterns)
+		}
+		last = e
+		return nil
+	})
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	return stood, err
+}
+
+// missed reports whether events lie between two that came one after the other.
+func missed(last, e sdk.CacheEvent) bool {
+	if e.Epoch != last.Epoch {
+		return true
+	}
+	if e.Type == sdk.CacheInvalidated {
+		return e.Version != last.Version+1
+	}
+	return e.Version != last.Version
+}
