@@ -37,19 +37,19 @@ func TestServesUntilTold(t *testing.T) {
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("%v %v", response, err)
 	}
-	response.Body.Close()
+	_ = response.Body.Close()
 
 	// A silent call must not hold up the end.
 	response, err = client.Post(url+"/_sim/faults", "application/json", strings.NewReader(`{"service":"fng","kind":"silence"}`))
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatalf("%v %v", response, err)
 	}
-	response.Body.Close()
+	_ = response.Body.Close()
 	silent := make(chan struct{})
 	go func() {
 		defer close(silent)
 		if response, err := client.Get(url + "/fng/"); err == nil {
-			response.Body.Close()
+			_ = response.Body.Close()
 		}
 	}()
 	for counted := false; !counted; {
@@ -58,7 +58,7 @@ func TestServesUntilTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
+		_ = response.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

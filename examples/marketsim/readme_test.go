@@ -48,7 +48,7 @@ func TestCommandsOfTheReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
+		_ = response.Body.Close()
 		if err != nil || response.StatusCode != http.StatusOK {
 			t.Errorf("%s\n%d %.300s %v", line, response.StatusCode, body, err)
 		}

@@ -10,11 +10,11 @@ import (
 
 var noon = time.Date(2026, 3, 14, 12, 34, 56, 789e6, time.UTC)
 
-func coin(t testing.TB, m *market.Market, id string) *market.Coin {
-	t.Helper()
+func coin(tb testing.TB, m *market.Market, id string) *market.Coin {
+	tb.Helper()
 	c, ok := m.Coin(id)
 	if !ok {
-		t.Fatalf("no coin %q", id)
+		tb.Fatalf("no coin %q", id)
 	}
 	return c
 }

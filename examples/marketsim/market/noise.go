@@ -35,7 +35,7 @@ func mix(x uint64) uint64 {
 // newKey folds a name into the seed (FNV-1a, then mixed).
 func newKey(seed uint64, name string) key {
 	h := uint64(0xcbf29ce484222325)
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		h = (h ^ uint64(name[i])) * 0x100000001b3
 	}
 	return key(mix(h ^ mix(seed+0x9e3779b97f4a7c15)))

@@ -117,7 +117,8 @@ func (s *split) edge(i int64) float64 {
 	case s.parts:
 		return s.close
 	}
-	x, y := float64(i), 0.0
+	x := float64(i)
+	var y float64
 	switch {
 	case x < s.x1:
 		y = s.open + (s.y1-s.open)*x/s.x1

@@ -228,7 +228,7 @@ func TestChartStamps(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, unlimited())
 	swapped, straight := 0, 0
-	for i := range 24 {
+	for i := range 10 {
 		b.at(start.Add(time.Duration(i) * 61 * time.Minute))
 		for _, c := range []struct {
 			days   int

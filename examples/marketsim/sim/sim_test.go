@@ -55,19 +55,19 @@ func unlimited() sim.Options {
 	}
 }
 
-func newBench(t testing.TB, o sim.Options) *bench {
-	t.Helper()
+func newBench(tb testing.TB, o sim.Options) *bench {
+	tb.Helper()
 	c := &clock{t: start}
 	o.Now = c.now
 	s := sim.New(o)
 	server := httptest.NewServer(s)
 	transport := &http.Transport{}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Close()
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	return &bench{t: t, sim: s, clock: c, url: server.URL, client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
+	return &bench{t: tb, sim: s, clock: c, url: server.URL, client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
 }
 
 type answer struct {
@@ -203,7 +203,7 @@ func TestEnvironmentPointsAtThisServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response.Body.Close()
+		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
 			t.Errorf("%s%s: %d", env[name], path, response.StatusCode)
 		}

@@ -22,7 +22,7 @@ func (s *Service) days(q *query) (int, *upstream.Reply) {
 	case text == "":
 		reply = plain(http.StatusUnprocessableEntity, "Missing parameter days")
 	case text == "max":
-		n, err = -1, nil
+		n = -1
 	case err != nil || n < 1:
 		reply = plain(http.StatusBadRequest, "Invalid days parameter")
 	}

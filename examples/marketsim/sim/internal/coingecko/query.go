@@ -75,14 +75,7 @@ func (v view) rate(t time.Time) float64 { return v.market.Rate(v.vs, t) }
 // price is the coin's price at t.
 func (v view) price(c *market.Coin, t time.Time) float64 { return c.USD(t) * v.rate(t) }
 
-// now is the price at the view's instant, nil where the service knows none.
-func (v view) now(c *market.Coin) any {
-	if v.unpriced(c) {
-		return nil
-	}
-	return amount(v.price(c, v.at))
-}
-
+// unpriced says that the service knows no price at the view's instant.
 func (v view) unpriced(c *market.Coin) bool { return c.Gaps.Price || v.at.Before(c.Listed) }
 
 // change is what the price did over a span, in percent; nil for a coin that is younger.
