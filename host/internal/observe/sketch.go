@@ -90,7 +90,7 @@ func (c *counts) quantile(q float64) (time.Duration, bool) {
 	}
 	rank := max(uint64(math.Ceil(q*float64(c.total))), 1)
 	var seen uint64
-	for i, n := range c.buckets {
+	for i, n := range &c.buckets {
 		seen += n
 		if seen < rank {
 			continue

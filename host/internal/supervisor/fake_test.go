@@ -303,13 +303,6 @@ func (l *lines) String() string {
 	return l.out.String()
 }
 
-// inBubble runs a test on a clock of its own.
-func inBubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, f)
-}
-
 // mustContain fails the test unless the error speaks of every text.
 func mustContain(t *testing.T, err error, texts ...string) {
 	t.Helper()

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,7 +14,8 @@ import (
 )
 
 func TestACrashIsMendedAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		var told []Crash
 		b := newBench(t, []Spec{{Name: "mood"}}, func(_ *fakeFarm, o *Options) {
 			o.OnCrash = func(c Crash) { told = append(told, c) }
@@ -45,7 +48,8 @@ func TestACrashIsMendedAtOnce(t *testing.T) {
 }
 
 func TestCrashLoop(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
 		for range 4 {
 			b.farm.latest("mood").die(2, "")
@@ -79,7 +83,8 @@ func TestCrashLoop(t *testing.T) {
 }
 
 func TestResetEndsACrashLoop(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood", Restart: Restart{MaxCrashes: 1}}}, nil).started()
 		b.farm.latest("mood").die(2, "")
 		b.state("mood", StateCrashLoop)
@@ -103,7 +108,8 @@ func TestResetEndsACrashLoop(t *testing.T) {
 }
 
 func TestCrashesFarApartAreNoLoop(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
 		for range 20 {
 			time.Sleep(3 * time.Minute)
@@ -149,7 +155,8 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestAHangIsKilled(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
 		hung := b.farm.latest("mood")
 		hung.frozen.Store(true)
@@ -169,7 +176,8 @@ func TestAHangIsKilled(t *testing.T) {
 }
 
 func TestMissesMustBeInARow(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
 		p := b.farm.latest("mood")
 		time.Sleep(time.Second)
@@ -199,7 +207,8 @@ func TestHealthIsToldOnceEachWay(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) { f.roles["mood"] = test.roles }).started()
 				p := b.farm.latest("mood")
 				say := func(h sdk.Health) {
@@ -233,7 +242,8 @@ func TestHealthIsToldOnceEachWay(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
 		first := b.farm.latest("mood")
 		called := make(chan error)
@@ -261,7 +271,8 @@ func TestRestart(t *testing.T) {
 }
 
 func TestStopDuringRestart(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil)
 		if err := b.Start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -283,7 +294,8 @@ func TestStopDuringRestart(t *testing.T) {
 }
 
 func TestAConfigurationThatTurnsWrongWaitsForAnOperator(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		wrong := true
 		b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
 			f.onLaunch = func(n int, _ *fakeProcess, _ process.LaunchOptions) error {
@@ -313,7 +325,8 @@ func TestAConfigurationThatTurnsWrongWaitsForAnOperator(t *testing.T) {
 }
 
 func TestCommandsGiveUpWithTheirContext(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
 			f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
 				if n == 2 {
@@ -335,4 +348,65 @@ func TestCommandsGiveUpWithTheirContext(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.state("mood", StateRunning)
 	})
+}
+
+// Whatever happens, and in whatever order: one process at a time, none after the end, and an island that is left in
+// peace runs again.
+func TestTurmoil(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			chance := rand.New(rand.NewPCG(seed, 0))
+			b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
+				f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
+					for _, old := range f.launched["mood"][:n-1] {
+						select {
+						case <-old.done:
+						default:
+							t.Errorf("seed %d: process %d still runs when %d starts", seed, old.pid, p.pid)
+						}
+					}
+					if n%7 == 3 {
+						p.die(0, "")
+						return sdk.Errorf(sdk.Unavailable, "a bad day")
+					}
+					return nil
+				}
+			})
+			if err := b.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var wishes sync.WaitGroup
+			for range 60 {
+				p := b.farm.latest("mood")
+				switch chance.IntN(5) {
+				case 0:
+					p.die(1, "")
+				case 1:
+					p.frozen.Store(true)
+				case 2:
+					wishes.Go(func() { _ = b.Restart(t.Context(), "mood") }) // May or may not succeed.
+				case 3:
+					wishes.Go(func() { _ = b.Reset(t.Context(), "mood") }) // As above.
+				default:
+					wishes.Go(func() {
+						if island, err := b.Island("mood"); err == nil {
+							_, _ = island.Quotes(t.Context(), sdk.QuotesRequest{}) // As above.
+						}
+					})
+				}
+				time.Sleep(time.Duration(chance.Int64N(int64(10 * time.Second))))
+			}
+			wishes.Wait()
+			time.Sleep(time.Hour)
+			b.state("mood", StateRunning)
+			if err := b.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for _, p := range b.farm.launched["mood"] {
+				<-p.done
+			}
+			b.state("mood", StateStopped)
+		})
+	}
 }

@@ -63,6 +63,7 @@ func startMood(t *testing.T, spec Spec, changed func(IslandStatus)) (*Supervisor
 		t.Fatal(err)
 	}
 	spec.Name, spec.Layer, spec.Path, spec.Enabled = "mood", sdk.LayerExternalServices, exe, true
+	spec.Env = map[string]string{"GORACE": "atexit_sleep_ms=0"} // The race detector takes a second to say nothing.
 	dir := t.TempDir()
 	s, err := New(Options{
 		Islands: []Spec{spec}, RunDir: dir, OnChange: changed,
@@ -96,6 +97,24 @@ func untilAnswers(t *testing.T, s *Supervisor, generation uint64) time.Duration 
 	}
 	t.Fatalf("generation %d does not answer: %+v", generation, s.Status())
 	return 0
+}
+
+// untilSilent returns once the island does not answer: the signal that freezes a process takes a moment.
+func untilSilent(t *testing.T, s *Supervisor) {
+	t.Helper()
+	island, err := s.Island("mood")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		health := island.Health(ctx)
+		cancel()
+		if health.Status != sdk.StatusOK {
+			return
+		}
+	}
+	t.Fatal("the island answers all the time")
 }
 
 // signalMood sends a signal to the island's process.
@@ -168,6 +187,7 @@ func TestFreeze(t *testing.T) {
 		t.Errorf("the crash is %+v", crash)
 	}
 	signalMood(t, s, syscall.SIGSTOP)
+	untilSilent(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	start := time.Now()

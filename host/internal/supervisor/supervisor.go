@@ -59,11 +59,20 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	s.mu.Unlock()
 	go s.notify.run()
 
+	err := s.startLayers(ctx)
+	if err == nil {
+		return nil
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTimeout+s.opts.StopTimeout)
+	defer cancel()
+	return errors.Join(err, s.Stop(stopping))
+}
+
+// startLayers starts one layer after the other until one fails or everything is being stopped.
+func (s *Supervisor) startLayers(ctx context.Context) error {
 	for _, layer := range s.layers() {
 		if err := s.startLayer(ctx, layer); err != nil {
-			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTimeout+s.opts.StopTimeout)
-			defer cancel()
-			return errors.Join(err, s.Stop(stopping))
+			return err
 		}
 	}
 	select {

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestOrderOfStartAndStop(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{
 			{Name: "report", Layer: sdk.LayerBusinessLogic},
 			{Name: "store", Layer: sdk.LayerInfrastructure},
@@ -72,7 +73,8 @@ func TestOrderOfStartAndStop(t *testing.T) {
 }
 
 func TestStopBeforeStart(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil)
 		if err := b.Reset(t.Context(), "mood"); !errors.Is(err, sdk.Unavailable) {
 			t.Errorf("a reset before the start: %v, want unavailable", err)
@@ -88,7 +90,8 @@ func TestStopBeforeStart(t *testing.T) {
 }
 
 func TestStandIn(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, func(_ *fakeFarm, o *Options) {
 			o.Islands = append(o.Islands, Spec{Name: "spare"})
 		}).started()
@@ -154,7 +157,8 @@ func TestPermanentFailuresFailTheStart(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, []Spec{{Name: "cache", Layer: sdk.LayerInfrastructure}, {Name: "mood"}, {Name: "late", Layer: sdk.LayerBusinessLogic}},
 					func(f *fakeFarm, _ *Options) {
 						f.onLaunch = func(_ int, p *fakeProcess, _ process.LaunchOptions) error {
@@ -183,7 +187,8 @@ func TestPermanentFailuresFailTheStart(t *testing.T) {
 }
 
 func TestSetupReachesTheIsland(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		settings := map[string]any{"url": "https://example.com"}
 		var got sdk.Config
 		var launched process.LaunchOptions
@@ -212,7 +217,8 @@ func TestSetupReachesTheIsland(t *testing.T) {
 }
 
 func TestATransientFailureAtStartHoldsNobodyUp(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}, {Name: "report", Layer: sdk.LayerBusinessLogic}}, func(f *fakeFarm, _ *Options) {
 			f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
 				switch {
@@ -253,7 +259,8 @@ func TestATransientFailureAtStartHoldsNobodyUp(t *testing.T) {
 }
 
 func TestStartIsBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
 			f.onLaunch = func(_ int, p *fakeProcess, _ process.LaunchOptions) error {
 				p.initialize = func(ctx context.Context, _ sdk.Config) error {
@@ -277,7 +284,8 @@ func TestStartIsBounded(t *testing.T) {
 }
 
 func TestStopDuringStart(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
 			f.onLaunch = func(_ int, p *fakeProcess, _ process.LaunchOptions) error {
 				p.initialize = func(ctx context.Context, _ sdk.Config) error {
@@ -300,7 +308,8 @@ func TestStopDuringStart(t *testing.T) {
 }
 
 func TestStopWaitsForCallsInFlightButNotForStreams(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, []Spec{{Name: "mood"}}, nil)
 		if err := b.Start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -359,7 +368,8 @@ func TestStopIsBounded(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, []Spec{{Name: "mood"}}, nil)
 				if err := b.Start(t.Context()); err != nil {
 					t.Fatal(err)
@@ -387,7 +397,8 @@ func TestStopIsBounded(t *testing.T) {
 }
 
 func TestChangesAreDeliveredInOrderAndMergedForTheSlow(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var seen []IslandStatus
 		gate := make(chan struct{})
