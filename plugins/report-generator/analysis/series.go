@@ -119,7 +119,7 @@ func (s *Series) take(candles []sdk.Candle, now time.Time) {
 		s.Days = append(s.Days, d)
 	}
 	if worthless > 0 {
-		s.warn("%s without a positive close left out", counted(worthless, "daily candle was", "daily candles were"))
+		s.warn("%s left out for want of a positive close", counted(worthless, "daily candle was", "daily candles were"))
 	}
 	if broken > 0 {
 		s.warn("%s that cannot be: a close outside of its day's range, or less than nothing; it counts as unknown",

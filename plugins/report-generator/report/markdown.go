@@ -51,21 +51,25 @@ func markdownRow(b *strings.Builder, cells []string) {
 func escape(text string) string {
 	line := []rune(strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), unprintable), " "))
 	var b strings.Builder
-	digits := true // Whether all runes so far are digits: a number and a dot would begin a list.
+	digits := true // Whether all runes so far are digits: a number, a dot and a space would begin a list.
 	for i, r := range line {
 		switch r {
-		case '\\', '`', '*', '[', ']', '|', '~':
+		case '\\', '`', '*', '[', ']', '|', '~', '$':
 			b.WriteByte('\\')
 		case '_':
 			if i == 0 || i == len(line)-1 || !wordly(line[i-1]) || !wordly(line[i+1]) {
 				b.WriteByte('\\')
 			}
-		case '#', '-', '+', '=':
+		case '#', '=':
 			if i == 0 {
 				b.WriteByte('\\')
 			}
+		case '-', '+': // A sign stays; a list or a rule would begin here.
+			if i == 0 && (i == len(line)-1 || line[i+1] == ' ' || line[i+1] == r) {
+				b.WriteByte('\\')
+			}
 		case '.', ')':
-			if i > 0 && digits {
+			if i > 0 && digits && (i == len(line)-1 || line[i+1] == ' ') {
 				b.WriteByte('\\')
 			}
 		case '<':
