@@ -1,0 +1,527 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// noon is the time of the tests' clock, with nanoseconds that must not be lost.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)
+
+var comparable = cmp.Options{cmp.Comparer(func(a, b sdk.Number) bool {
+	x, xKnown := a.Float64()
+	y, yKnown := b.Float64()
+	return xKnown == yKnown && math.Float64bits(x) == math.Float64bits(y)
+})}
+
+func quote(symbol string, asOf time.Time, price float64) sdk.Quote {
+	return sdk.Quote{ID: "the-" + symbol, Symbol: symbol, VsCurrency: "usd", Source: "one", AsOf: asOf, Price: sdk.Known(price)}
+}
+
+func save(t *testing.T, s *store, quotes ...sdk.Quote) {
+	t.Helper()
+	if err := s.SaveQuotes(t.Context(), quotes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// history walks all pages.
+func history(t *testing.T, s *store, req sdk.HistoryRequest) []sdk.Quote {
+	t.Helper()
+	var all []sdk.Quote
+	for {
+		page, err := s.History(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Quotes) > req.Limit {
+			t.Fatalf("%d quotes in a page of %d", len(page.Quotes), req.Limit)
+		}
+		all = append(all, page.Quotes...)
+		if page.Next == "" {
+			return all
+		}
+		req.Cursor = page.Next
+	}
+}
+
+func everything(symbol string) sdk.HistoryRequest {
+	return sdk.HistoryRequest{Symbol: symbol, VsCurrency: "usd", Limit: 1000}
+}
+
+func same(t *testing.T, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, comparable); diff != "" {
+		t.Errorf("not what was saved (-want +got):\n%s", diff)
+	}
+}
+
+func wantKind(t *testing.T, err error, want sdk.Kind) {
+	t.Helper()
+	if err == nil || !errors.Is(err, want) {
+		t.Errorf("got error %v, want one of kind %q", err, want)
+	}
+}
+
+func TestAQuoteComesBackExactly(t *testing.T) {
+	s := opened(t)
+	full := sdk.Quote{
+		ID: "bitcoin", Symbol: "btc", Name: "Bitcoin \u2028 <₿>", VsCurrency: "usd", Source: "one", AsOf: noon, Rank: 1,
+		Price: sdk.Known(0.1 + 0.2), Change1h: sdk.Known(-0.0), Change24h: sdk.Known(math.SmallestNonzeroFloat64),
+		Change7d: sdk.Known(math.MaxFloat64), Change30d: sdk.Known(1e-7), High24h: sdk.Known(0),
+		Supply: sdk.Supply{Circulating: sdk.Known(19.9e6), Max: sdk.Known(21e6)},
+		ATH:    sdk.Mark{Price: sdk.Known(126080.12345678901), Date: noon.Add(-time.Hour), Change: sdk.Known(-1.5)},
+		Note:   "in USDT",
+	}
+	bare := sdk.Quote{Symbol: "btc", VsCurrency: "usd", Source: "one", AsOf: noon.Add(time.Nanosecond)}
+	elsewhere := sdk.Quote{Symbol: "btc", VsCurrency: "usd", Source: "one", AsOf: noon.Add(time.Hour).In(time.FixedZone("", 7200))}
+	save(t, s, elsewhere, bare, full)
+	elsewhere.AsOf = elsewhere.AsOf.UTC()
+	same(t, history(t, s, everything("btc")), []sdk.Quote{full, bare, elsewhere})
+}
+
+func TestSavingQuotesTwiceIsSavingThemOnce(t *testing.T) {
+	s := opened(t)
+	batch := []sdk.Quote{quote("btc", noon, 1), quote("btc", noon.Add(time.Second), 2), quote("eth", noon, 3)}
+	save(t, s, batch...)
+	save(t, s, batch...)
+	save(t, s, append(batch, batch...)...)
+	same(t, history(t, s, everything("btc")), batch[:2])
+	if rows := value(t, s, "db_rows_written_total", nil); rows != 3 {
+		t.Errorf("%v rows written, want 3", rows)
+	}
+}
+
+func TestWhatAQuoteIsKnownBy(t *testing.T) {
+	base := quote("btc", noon, 1)
+	for _, test := range []struct {
+		name   string
+		change func(*sdk.Quote)
+		want   int
+	}{
+		{"nothing else", func(*sdk.Quote) {}, 1},
+		{"a figure alone", func(q *sdk.Quote) { q.Price = sdk.Known(2) }, 1},
+		{"another id", func(q *sdk.Quote) { q.ID = "other" }, 2},
+		{"no id", func(q *sdk.Quote) { q.ID = "" }, 2},
+		{"another source", func(q *sdk.Quote) { q.Source = "two" }, 2},
+		{"a nanosecond", func(q *sdk.Quote) { q.AsOf = q.AsOf.Add(1) }, 2},
+		{"another currency", func(q *sdk.Quote) { q.VsCurrency = "eur" }, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := opened(t)
+			other := base
+			test.change(&other)
+			save(t, s, base)
+			save(t, s, other)
+			got := history(t, s, everything("btc"))
+			if len(got) != test.want {
+				t.Errorf("%d quotes in the history, want %d", len(got), test.want)
+			}
+			if other.VsCurrency == "usd" {
+				same(t, got[len(got)-1:], []sdk.Quote{other})
+			}
+		})
+	}
+}
+
+func TestHistoryKeepsOrderOverPagesOfEqualTimes(t *testing.T) {
+	s := opened(t)
+	var quotes []sdk.Quote
+	for i := range 2500 {
+		q := quote("btc", noon.Add(time.Duration(i/600)*time.Second), float64(i))
+		q.Source = fmt.Sprintf("source-%04d", (i*7919)%2500)
+		quotes = append(quotes, q)
+	}
+	save(t, s, quotes...)
+	save(t, s, quote("eth", noon, 1))
+	for _, limit := range []int{1000, 600, 499, 97} {
+		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) {
+			req := everything("btc")
+			req.Limit = limit
+			got := history(t, s, req)
+			if len(got) != len(quotes) {
+				t.Fatalf("%d quotes, want %d", len(got), len(quotes))
+			}
+			seen := map[string]bool{}
+			for i, q := range got {
+				if i > 0 && q.AsOf.Before(got[i-1].AsOf) {
+					t.Fatalf("quote %d is older than the one before", i)
+				}
+				seen[q.Source] = true
+			}
+			if len(seen) != len(quotes) {
+				t.Errorf("%d different quotes, want %d", len(seen), len(quotes))
+			}
+		})
+	}
+}
+
+func TestHistoryRanges(t *testing.T) {
+	s := opened(t)
+	var quotes []sdk.Quote
+	for i := range 5 {
+		quotes = append(quotes, quote("btc", noon.Add(time.Duration(i)*time.Minute), float64(i)))
+	}
+	save(t, s, quotes...)
+	at := func(i int) time.Time { return noon.Add(time.Duration(i) * time.Minute) }
+	for _, test := range []struct {
+		name     string
+		from, to time.Time
+		want     []sdk.Quote
+	}{
+		{"all", time.Time{}, time.Time{}, quotes},
+		{"from is inside", at(1), time.Time{}, quotes[1:]},
+		{"to is outside", time.Time{}, at(3), quotes[:3]},
+		{"both", at(1), at(3), quotes[1:3]},
+		{"to the nanosecond", at(1).Add(1), at(3).Add(1), quotes[2:4]},
+		{"empty", at(2), at(2), nil},
+		{"backwards", at(3), at(1), nil},
+		{"far away", time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), quotes},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, limit := range []int{1, 2, 1000} {
+				same(t, history(t, s, sdk.HistoryRequest{Symbol: "btc", VsCurrency: "usd", From: test.from, To: test.to, Limit: limit}), test.want)
+			}
+		})
+	}
+}
+
+func TestAPageThatIsJustFullIsTheLast(t *testing.T) {
+	s := opened(t)
+	save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 2))
+	page, err := s.History(t.Context(), sdk.HistoryRequest{Symbol: "btc", VsCurrency: "usd", Limit: 2})
+	if err != nil || len(page.Quotes) != 2 || page.Next != "" {
+		t.Errorf("got %d quotes, next %q, %v; want 2 and no next", len(page.Quotes), page.Next, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s := opened(t)
+	save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 2))
+	first := everything("btc")
+	first.Limit = 1
+	page, err := s.History(t.Context(), first)
+	if err != nil || page.Next == "" {
+		t.Fatal(page, err)
+	}
+	ask := func(change func(*sdk.HistoryRequest)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			req := first
+			change(&req)
+			_, err := s.History(ctx, req)
+			return err
+		}
+	}
+	saveOne := func(change func(*sdk.Quote)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			q := quote("btc", noon.Add(time.Hour), 1)
+			change(&q)
+			return s.SaveQuotes(ctx, []sdk.Quote{quote("refused", noon, 1), q})
+		}
+	}
+	saveSeries := func(change func(*sdk.Candles)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			c := daily("one", noon, candle(0, 1, true))
+			change(&c)
+			return s.SaveCandles(ctx, []sdk.Candles{daily("refused", noon, candle(0, 1, true)), c})
+		}
+	}
+	candles := func(change func(*sdk.CandlesRequest)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			req := days(1)
+			change(&req)
+			_, err := s.StoredCandles(ctx, req)
+			return err
+		}
+	}
+	for _, test := range []struct {
+		name string
+		call func(context.Context) error
+	}{
+		{"history: limit 0", ask(func(r *sdk.HistoryRequest) { r.Limit = 0 })},
+		{"history: limit 1001", ask(func(r *sdk.HistoryRequest) { r.Limit = 1001 })},
+		{"history: no symbol", ask(func(r *sdk.HistoryRequest) { r.Symbol = "" })},
+		{"history: no currency", ask(func(r *sdk.HistoryRequest) { r.VsCurrency = "" })},
+		{"history: a word as cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = "next" })},
+		{"history: a cut cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = page.Next[:len(page.Next)-4] })},
+		{"history: a longer cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = page.Next + "AAAA" })},
+		{"history: another cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = "A" + page.Next[1:] })},
+		{"history: a cursor of another symbol", ask(func(r *sdk.HistoryRequest) { r.Symbol, r.Cursor = "eth", page.Next })},
+		{"history: a huge cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = strings.Repeat("A", 1<<16) })},
+		{"quote: no id and no symbol", saveOne(func(q *sdk.Quote) { q.ID, q.Symbol = "", "" })},
+		{"quote: no currency", saveOne(func(q *sdk.Quote) { q.VsCurrency = "" })},
+		{"quote: no source", saveOne(func(q *sdk.Quote) { q.Source = "" })},
+		{"quote: no time", saveOne(func(q *sdk.Quote) { q.AsOf = time.Time{} })},
+		{"quote: a time too far", saveOne(func(q *sdk.Quote) { q.AsOf = noon.AddDate(300, 0, 0) })},
+		{"quote: a zero byte", saveOne(func(q *sdk.Quote) { q.Symbol = "b\x00c" })},
+		{"quote: no text", saveOne(func(q *sdk.Quote) { q.ID = "\xff" })},
+		{"quote: too long", saveOne(func(q *sdk.Quote) { q.Source = strings.Repeat("x", 257) })},
+		{"candles: no id and no symbol", saveSeries(func(c *sdk.Candles) { c.ID, c.Symbol = "", "" })},
+		{"candles: no such interval", saveSeries(func(c *sdk.Candles) { c.Interval = "2d" })},
+		{"candles: no source", saveSeries(func(c *sdk.Candles) { c.Source = "" })},
+		{"candles: no currency", saveSeries(func(c *sdk.Candles) { c.VsCurrency = "" })},
+		{"candles: no open time", saveSeries(func(c *sdk.Candles) { c.Items = []sdk.Candle{{}} })},
+		{"stored candles: limit 0", candles(func(r *sdk.CandlesRequest) { r.Limit = 0 })},
+		{"stored candles: limit 1001", candles(func(r *sdk.CandlesRequest) { r.Limit = 1001 })},
+		{"stored candles: no such interval", candles(func(r *sdk.CandlesRequest) { r.Interval = "" })},
+		{"stored candles: no asset", candles(func(r *sdk.CandlesRequest) { r.Asset = sdk.Asset{} })},
+		{"stored candles: no currency", candles(func(r *sdk.CandlesRequest) { r.VsCurrency = "" })},
+		{"remember: no key", func(ctx context.Context) error {
+			return s.Remember(ctx, []sdk.Entry{entry("refused", "v"), entry("", "v")})
+		}},
+		{"remember: a key too long", func(ctx context.Context) error {
+			return s.Remember(ctx, []sdk.Entry{entry("refused", "v"), entry(strings.Repeat("x", 1025), "v")})
+		}},
+		{"recall: a zero byte", func(ctx context.Context) error { _, err := s.Recall(ctx, []string{"a\x00"}); return err }},
+		{"forget: a zero byte", func(ctx context.Context) error { _, err := s.Forget(ctx, []string{"a\x00*"}); return err }},
+	} {
+		t.Run(test.name, func(t *testing.T) { wantKind(t, test.call(t.Context()), sdk.InvalidArgument) })
+	}
+
+	t.Run("nothing of a refused batch is kept", func(t *testing.T) {
+		if got := history(t, s, everything("refused")); got != nil {
+			t.Errorf("got %v", got)
+		}
+		if got, err := s.Recall(t.Context(), []string{"refused"}); err != nil || len(got) != 0 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		_, err := s.StoredCandles(t.Context(), days(1))
+		wantKind(t, err, sdk.NotFound)
+	})
+}
+
+func TestNothingToDoIsNoError(t *testing.T) {
+	s := opened(t)
+	if err := errors.Join(s.SaveQuotes(t.Context(), nil), s.SaveCandles(t.Context(), nil),
+		s.SaveCandles(t.Context(), []sdk.Candles{daily("one", noon)}), s.Remember(t.Context(), nil)); err != nil {
+		t.Error(err)
+	}
+	if got, err := s.Recall(t.Context(), nil); err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := s.Forget(t.Context(), nil); err != nil || got != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err := s.StoredCandles(t.Context(), days(1))
+	wantKind(t, err, sdk.NotFound)
+}
+
+func TestManyWritersAtOnce(t *testing.T) {
+	s := opened(t)
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for i := range 20 {
+				var quotes []sdk.Quote
+				var series []sdk.Candles
+				var entries []sdk.Entry
+				for j := range 10 {
+					// The same rows for all, in different orders, which is what locks each other out where it can.
+					k := (j*3 + w*7) % 10
+					quotes = append(quotes, quote("btc", noon.Add(time.Duration(i*10+k)*time.Second), float64(k)))
+					series = append(series, daily(fmt.Sprint("source-", k), noon, candle(i, float64(k), true)))
+					entries = append(entries, entry(fmt.Sprint("key-", k), "v"))
+				}
+				_, forgot := s.Forget(t.Context(), []string{"key-1", "key-5*"})
+				if err := errors.Join(s.SaveQuotes(t.Context(), quotes), s.SaveCandles(t.Context(), series),
+					s.Remember(t.Context(), entries), forgot); err != nil {
+					t.Error(err)
+				}
+				if _, err := s.History(t.Context(), everything("btc")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if got := len(history(t, s, everything("btc"))); got != 200 {
+		t.Errorf("%d quotes, want 200", got)
+	}
+	found, err := s.StoredCandles(t.Context(), days(1000))
+	if err != nil || len(found.Items) != 20 {
+		t.Errorf("%d candles, %v; want 20", len(found.Items), err)
+	}
+}
+
+func TestEndedContexts(t *testing.T) {
+	s := opened(t)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, test := range []struct {
+		name string
+		ctx  context.Context
+		want sdk.Kind
+	}{
+		{"canceled", canceled, sdk.Canceled},
+		{"too late", late, sdk.DeadlineExceeded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := s.History(test.ctx, everything("btc"))
+			wantKind(t, err, test.want)
+			_, err = s.StoredCandles(test.ctx, days(1))
+			wantKind(t, err, test.want)
+			_, err = s.Recall(test.ctx, []string{"k"})
+			wantKind(t, err, test.want)
+			_, err = s.Forget(test.ctx, []string{"k"})
+			wantKind(t, err, test.want)
+			wantKind(t, s.SaveQuotes(test.ctx, []sdk.Quote{quote("btc", noon, 1)}), test.want)
+			wantKind(t, s.SaveCandles(test.ctx, []sdk.Candles{daily("one", noon, candle(0, 1, true))}), test.want)
+			wantKind(t, s.Remember(test.ctx, []sdk.Entry{entry("k", "v")}), test.want)
+		})
+	}
+	if got := history(t, s, everything("btc")); got != nil {
+		t.Errorf("a call that failed saved %v", got)
+	}
+	if health := s.Health(t.Context()); health.Status != sdk.StatusOK {
+		t.Errorf("callers that went away make the store %v", health)
+	}
+}
+
+func TestACallThatIsCutIsUndone(t *testing.T) {
+	s := opened(t)
+	var quotes []sdk.Quote
+	for i := range 20000 {
+		quotes = append(quotes, quote("btc", noon.Add(time.Duration(i)), float64(i)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := s.SaveQuotes(ctx, quotes)
+	if err == nil {
+		t.Fatal("20,000 quotes were saved within 15 ms")
+	}
+	wantKind(t, err, sdk.DeadlineExceeded)
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("the call went on for %v", took)
+	}
+	if got := history(t, s, everything("btc")); got != nil {
+		t.Errorf("%d quotes of a cut call are kept", len(got))
+	}
+	save(t, s, quotes[0])
+}
+
+func TestBeforeAndAfter(t *testing.T) {
+	s := newStore()
+	wantKind(t, s.SaveQuotes(t.Context(), nil), sdk.Unavailable)
+	if health := s.Health(t.Context()); health.Status != sdk.StatusFailed {
+		t.Errorf("a store that was never opened is %v", health)
+	}
+	if _, err := s.Metrics(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Shutdown(t.Context()), s.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+
+	s = opened(t)
+	if health := s.Health(t.Context()); health.Status != sdk.StatusOK {
+		t.Errorf("an open store is %v", health)
+	}
+	if err := s.Initialize(t.Context(), sdk.Config{Values: values(t)}); err == nil {
+		t.Error("a store can be initialized twice")
+	}
+	save(t, s, quote("btc", noon, 1))
+	if err := errors.Join(s.Shutdown(t.Context()), s.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+	_, err := s.History(t.Context(), everything("btc"))
+	wantKind(t, err, sdk.Unavailable)
+	if health := s.Health(t.Context()); health.Status != sdk.StatusFailed {
+		t.Errorf("a closed store is %v", health)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := opened(t)
+	save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 1))
+	_, err := s.StoredCandles(t.Context(), days(1))
+	wantKind(t, err, sdk.NotFound)
+	for _, test := range []struct {
+		name   string
+		labels map[string]string
+		want   float64
+	}{
+		{"db_rows_written_total", nil, 2},
+		{"db_operations_total", map[string]string{"operation": "save_quotes", "outcome": "ok"}, 1},
+		{"db_operations_total", map[string]string{"operation": "stored_candles", "outcome": "not_found"}, 1},
+		{"db_pool_in_use", nil, 0},
+	} {
+		if got := value(t, s, test.name, test.labels); got != test.want {
+			t.Errorf("%s%v is %v, want %v", test.name, test.labels, got, test.want)
+		}
+	}
+	for _, name := range []string{"db_pool_waits_total", "db_pool_wait_seconds_total"} {
+		if got := value(t, s, name, nil); got < 0 {
+			t.Errorf("%s is %v", name, got)
+		}
+	}
+	total, idle := value(t, s, "db_pool_total", nil), value(t, s, "db_pool_idle", nil)
+	if total < 1 || idle != total {
+		t.Errorf("%v connections, %v of them idle", total, idle)
+	}
+	part, ok := s.Health(t.Context()).Part("database")
+	if !ok || part.Details["mode"] == nil || part.Details["pool_total"] == nil {
+		t.Errorf("health shows %v", part)
+	}
+}
+
+func value(t *testing.T, s *store, name string, labels map[string]string) float64 {
+	t.Helper()
+	metrics, err := s.Metrics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := metrics.Value(name, labels)
+	if !ok {
+		t.Errorf("no metric %s%v", name, labels)
+	}
+	return got
+}
+
+func FuzzParseCursor(f *testing.F) {
+	f.Add("", "btc", "usd")
+	f.Add(place{asOf: noon.UnixNano(), id: 7}.cursor("btc", "usd"), "btc", "usd")
+	f.Fuzz(func(t *testing.T, cursor, symbol, vsCurrency string) {
+		p, err := parseCursor(cursor, symbol, vsCurrency)
+		if err == nil && p.cursor(symbol, vsCurrency) != cursor {
+			t.Errorf("%q is read as %v, which is written %q", cursor, p, p.cursor(symbol, vsCurrency))
+		}
+	})
+}
+
+func TestTenThousandCandles(t *testing.T) {
+	s := opened(t)
+	var items []sdk.Candle
+	for i := range 10000 {
+		c := candle(i, float64(i)+0.1, true)
+		c.Open, c.High, c.Low, c.Volume = c.Close, c.Close, c.Close, c.Close
+		items = append(items, c)
+	}
+	for _, what := range []string{"new", "again"} {
+		start := time.Now()
+		if err := s.SaveCandles(t.Context(), []sdk.Candles{daily("one", noon, items...)}); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("10,000 candles, %s: %v", what, time.Since(start))
+	}
+	start := time.Now()
+	found, err := s.StoredCandles(t.Context(), days(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the newest 1,000 of them: %v", time.Since(start))
+	same(t, found.Items, slices.Clone(items[9000:]))
+}
