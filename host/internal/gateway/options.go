@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// Representation is an answer in one format, ready to be written and never changed.
+type Representation struct {
+	// Format such as "json", "html" or "md".
+	Format      string
+	ContentType string
+	Body        []byte
+	// Gzip and Brotli are the compressed forms, nil when they would save nothing.
+	Gzip, Brotli []byte
+	// ETag is strong and quoted, of the plain body.
+	ETag string
+	// ETagGzip and ETagBrotli are those of the compressed forms.
+	ETagGzip, ETagBrotli string
+}
+
+// Answer is what the market answered, and how old it is.
+type Answer struct {
+	// Representation to write; nil when the answer does not exist in the format that was asked for.
+	Representation *Representation
+	// Tier the answer came from: near, l1, l2, store, miss or stale.
+	Tier  string
+	Stale bool
+	// StoredAt is when the answer was loaded, FreshUntil when it becomes stale, StaleUntil when it may not be served any
+	// more.
+	StoredAt, FreshUntil, StaleUntil time.Time
+}
+
+// Market answers the questions of the API. Symbols are checked and in lower case, currencies known and in lower case.
+// Errors carry an sdk.Kind; an unknown symbol may also offer Suggested() []string.
+type Market interface {
+	// Report answers a kind of report in a format.
+	Report(ctx context.Context, report, symbol, vsCurrency, format string) (Answer, error)
+	// Quote answers what an asset is worth; source names one source to ask, empty asks all in line.
+	Quote(ctx context.Context, symbol, vsCurrency, source string) (Answer, error)
+	// Quotes answers for several at once, in their order.
+	Quotes(ctx context.Context, symbols []string, vsCurrency, source string) ([]Answer, []error)
+	Global(ctx context.Context, vsCurrency string) (Answer, error)
+	// Candles answers with the newest candles, at most limit.
+	Candles(ctx context.Context, symbol, vsCurrency string, interval sdk.Interval, limit int) (Answer, error)
+	History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error)
+	// Symbols searches the catalogue; ambiguous says which symbols several assets share.
+	Symbols(ctx context.Context, query string) (assets []sdk.Asset, ambiguous map[string]bool, answer Answer, err error)
+	// HasSource reports whether a source of that name answers quotes.
+	HasSource(name string) bool
+}
+
+// Insight answers the health and metrics routes. Each body is encoded as JSON as it is; a failed status answers 503.
+type Insight interface {
+	// Ready is whether every enabled island has run once; the reason says which is missing.
+	Ready() (ready bool, reason string)
+	System(ctx context.Context) (body any, status sdk.Status)
+	CacheHealth(ctx context.Context) (body any, status sdk.Status)
+	ExternalAPIsHealth(ctx context.Context) (body any, status sdk.Status)
+	DatabaseHealth(ctx context.Context) (body any, status sdk.Status)
+	IslandsHealth(ctx context.Context) (body any, status sdk.Status)
+	// IslandHealth and IslandMetrics are NotFound for an island that is not in islands.hcl.
+	IslandHealth(ctx context.Context, name string) (body any, status sdk.Status, err error)
+	IslandMetrics(ctx context.Context, name string) (body any, err error)
+	CacheMetrics(ctx context.Context) (any, error)
+	DatabaseMetrics(ctx context.Context) (any, error)
+	Performance() any
+}
+
+// Operator carries out what an operator asks for, over the admin socket or with the admin token.
+type Operator interface {
+	Status(ctx context.Context) any
+	Crashes(name string) (any, error)
+	Restart(ctx context.Context, name string) error
+	Reset(ctx context.Context, name string) error
+	// Invalidate forgets keys and globs everywhere and returns how many keys the cache forgot.
+	Invalidate(ctx context.Context, patterns []string) (int, error)
+	SetTier(ctx context.Context, tier string, enabled bool) error
+}
+
+// Options of a Gateway.
+type Options struct {
+	// Listen is the HOST:PORT of the API; port 0 takes any free one.
+	Listen string
+	// AdminSocket is the path of the unix socket for the CLI; empty for none.
+	AdminSocket string
+	// AdminToken opens /admin over HTTP; empty keeps it closed.
+	AdminToken sdk.Secret
+
+	Market   Market
+	Insight  Insight
+	Operator Operator
+	// Reports lists the names of the reports, each a route /api/NAME/{symbol}, with the formats it comes in, the default
+	// first.
+	Reports map[string][]string
+
+	// RequestTimeout bounds one request; 10 s when zero.
+	RequestTimeout time.Duration
+	// MaxSymbols bounds ?symbols=; 250 when zero.
+	MaxSymbols int
+	Logger     hclog.Logger
+	Now        func() time.Time
+}
