@@ -19,8 +19,9 @@ const (
 	weightKlines = 2
 	// mostKlines is the most that one call returns.
 	mostKlines = 1000
-	// delistedAfter is how long the newest candle may lie back, beyond two intervals, before the pair counts as gone.
-	delistedAfter = 7 * 24 * time.Hour
+	// silentAfter is how long the newest candle may lie back, beyond two intervals, before a note says so: Binance goes
+	// on to serve the last candles of pairs that it no longer trades.
+	silentAfter = 24 * time.Hour
 )
 
 // tradable matches what Binance takes for a symbol.
@@ -76,8 +77,11 @@ func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candl
 	}
 	now := s.now().UTC()
 	items := candlesOf(rows, now)
-	if len(items) == 0 || now.Sub(items[len(items)-1].OpenTime) > 2*req.Interval.Duration()+delistedAfter {
+	if len(items) == 0 {
 		return sdk.Candles{}, sdk.Errorf(sdk.NotFound, "%s is not traded", symbol)
+	}
+	if last := items[len(items)-1].OpenTime; now.Sub(last) > 2*req.Interval.Duration()+silentAfter {
+		note = strings.TrimPrefix(note+"; not traded since "+last.Format(time.DateOnly), "; ")
 	}
 	return sdk.Candles{
 		ID: req.Asset.ID, Symbol: req.Asset.Symbol, Interval: req.Interval, VsCurrency: req.VsCurrency,

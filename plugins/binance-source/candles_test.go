@@ -88,8 +88,6 @@ func TestCandleRequests(t *testing.T) {
 		"no symbol":        {"", "usd", sdk.Interval1d, 10, rows, sdk.NotFound, ""},
 		"never traded":     {"btc", "usd", sdk.Interval1d, 10, "[]", sdk.NotFound, "BTCUSDT"},
 		"dead":             {"btc", "usd", sdk.Interval1d, 10, "[" + minute(0, "0.00000000") + "]", sdk.NotFound, "BTCUSDT"},
-		"delisted":         {"btc", "usd", sdk.Interval1m, 10, "[" + minute(-8*24*60, "1") + "]", sdk.NotFound, "BTCUSDT"},
-		"halted for a day": {"btc", "usd", sdk.Interval1m, 10, "[" + minute(-24*60, "1") + "]", sdk.Internal, "BTCUSDT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, e := serve(t)
@@ -102,6 +100,28 @@ func TestCandleRequests(t *testing.T) {
 			}
 			if n := e.count(pathKlines); (tc.asks != "") != (n == 1) || !strings.Contains(strings.Join(e.asked, " "), tc.asks) {
 				t.Errorf("asked %v, want %q", e.asked, tc.asks)
+			}
+		})
+	}
+}
+
+func TestANoteSaysThatAPairIsNoLongerTraded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		vs, row, note string
+	}{
+		"traded":           {"usd", minute(0, "1"), inTether},
+		"halted for a day": {"usd", minute(-24*60, "1"), inTether},
+		"delisted":         {"usd", minute(-8*24*60, "1"), inTether + "; not traded since 2026-05-10"},
+		"delisted in usdt": {"usdt", minute(-8*24*60, "1"), "not traded since 2026-05-10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, e := serve(t)
+			e.answer(pathKlines, fail(200, "["+tc.row+"]"))
+			got, err := s.Candles(t.Context(), sdk.CandlesRequest{
+				Asset: sdk.Asset{Symbol: "btc"}, VsCurrency: tc.vs, Interval: sdk.Interval1m, Limit: 10,
+			})
+			if err != nil || got.Note != tc.note {
+				t.Errorf("note %q, %v; want %q", got.Note, err, tc.note)
 			}
 		})
 	}

@@ -119,6 +119,12 @@ func kindOfStatus(status int) sdk.Kind {
 
 // clean makes text from outside fit for an error: without secrets and control characters, and short.
 func (c *Client) clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 	for _, secret := range c.opts.Headers {
 		// A secret of a letter or two would riddle the text and hide nothing.
 		if len(secret.Reveal()) > 3 {
@@ -126,12 +132,7 @@ func (c *Client) clean(text string) string {
 			text = strings.ReplaceAll(text, url.QueryEscape(secret.Reveal()), secret.String())
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
+	// Cut last: half a secret would not be found.
 	if len(text) > maxQuote {
 		text = strings.ToValidUTF8(text[:maxQuote], "") + "…"
 	}
