@@ -77,17 +77,20 @@ type resolved struct {
 	poor bool
 }
 
-// Unknown is the error for a symbol that no asset has. Suggestions are symbols that look like it.
+// Unknown is the error for a symbol that no asset has: a NotFound that knows symbols that look like it.
 type Unknown struct {
 	Symbol      string
-	Suggestions []string
+	suggestions []string
 }
 
 // Error names the symbol.
 func (u *Unknown) Error() string { return "no asset has the symbol or id " + u.Symbol }
 
-// Is makes it a NotFound.
-func (u *Unknown) Is(target error) bool { return target == sdk.NotFound }
+// Unwrap makes it a NotFound.
+func (u *Unknown) Unwrap() error { return sdk.NotFound }
+
+// Suggested lists symbols that look like the unknown one, those of the largest assets first.
+func (u *Unknown) Suggested() []string { return u.suggestions }
 
 // resolve finds the asset of a symbol, the largest when several share it, or else the asset of that id. Without a
 // catalogue the symbol stands for itself.
@@ -116,7 +119,7 @@ func (r *Requests) resolve(ctx context.Context, symbol string) (resolved, error)
 	if noun.Partial {
 		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil
 	}
-	return resolved{}, &Unknown{Symbol: symbol, Suggestions: noun.suggest(symbol)}
+	return resolved{}, &Unknown{Symbol: symbol, suggestions: noun.suggest(symbol)}
 }
 
 // maxSuggestions bounds the suggestions for an unknown symbol.
