@@ -108,12 +108,13 @@ func TestEveryReportInEveryFormat(t *testing.T) {
 
 func TestMetricsCountWhatHappened(t *testing.T) {
 	g := initialized(t, nil)
-	gone, cancel := context.WithCancel(t.Context())
+	ctx := t.Context()
+	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	var wait sync.WaitGroup
 	for range 4 {
 		wait.Go(func() {
-			if _, err := g.Report(t.Context(), quoteRequest()); err != nil {
+			if _, err := g.Report(ctx, quoteRequest()); err != nil {
 				t.Error(err)
 			}
 			if _, err := g.Report(gone, quoteRequest()); !errors.Is(err, context.Canceled) {
@@ -121,15 +122,15 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 			}
 			req := quoteRequest()
 			req.Quote = nil
-			if _, err := g.Report(t.Context(), req); !errors.Is(err, sdk.Unavailable) {
+			if _, err := g.Report(ctx, req); !errors.Is(err, sdk.Unavailable) {
 				t.Errorf("without data the error is %v", err)
 			}
 			for _, name := range []string{"a", "b", ""} {
-				if _, err := g.Report(t.Context(), sdk.ReportRequest{Report: name}); !errors.Is(err, sdk.InvalidArgument) {
+				if _, err := g.Report(ctx, sdk.ReportRequest{Report: name}); !errors.Is(err, sdk.InvalidArgument) {
 					t.Errorf("no such report, the error is %v", err)
 				}
 			}
-			if _, err := g.Metrics(t.Context()); err != nil {
+			if _, err := g.Metrics(ctx); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,6 +1,7 @@
 package analysis_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"slices"
@@ -324,7 +325,7 @@ func TestOpenDaysChangeNothing(t *testing.T) {
 			OpenTime: now.Truncate(24 * time.Hour), High: n, Low: n, Close: n, Volume: n, Closed: rapid.Bool().Draw(t, "closed"),
 		})
 		after, err := json.Marshal(of(c))
-		if err != nil || string(before) != string(after) {
+		if err != nil || !bytes.Equal(before, after) {
 			t.Fatalf("an open day changed the analysis (error %v):\n%s\n%s", err, before, after)
 		}
 	})
