@@ -73,7 +73,7 @@ func (r reader) value(name string) (v cty.Value, present, ok bool) {
 	if !there {
 		return cty.NilVal, false, true
 	}
-	v, ok = r.l.evaluate(attr.Expr, secretName.MatchString(name))
+	v, ok = r.l.evaluate(attr.Expr, soundsSecret(name))
 	if !ok || v.IsNull() {
 		return cty.NilVal, false, ok
 	}
@@ -88,7 +88,7 @@ func (r reader) wants(name, what string, got cty.Value) bool {
 
 // not says what was given instead, unless the attribute is secret by its name.
 func not(name string, got cty.Value) string {
-	if secretName.MatchString(name) {
+	if soundsSecret(name) {
 		return ""
 	}
 	value, err := plain(got)
@@ -264,6 +264,10 @@ func (r reader) names(attr string) ([]word, bool) {
 				continue
 			}
 			out = append(out, word{text: item.AsString(), at: expr.Range()})
+		}
+		if len(out) > maxItems {
+			r.l.problem(a.Expr.Range(), "Too many names", "%q lists at most %d.", attr, maxItems)
+			return nil, false
 		}
 	}
 	for i, n := range out {

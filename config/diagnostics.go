@@ -127,12 +127,15 @@ func hasLongLine(src []byte) bool {
 var (
 	// secretName matches names of attributes whose values are likely secret, whatever a manifest says.
 	secretName = regexp.MustCompile(`(?i)key|token|secret|passw|credential|dsn`)
-	// secretLine matches a line that sets such an attribute, up to what may be secret in it: all of the value, or what
-	// follows the name of a variable.
-	secretLine = regexp.MustCompile(`(?mi)^([^\n=#]*(?:key|token|secret|passw|credential|dsn)[^\n=#]*=[ \t]*(?:env\([ \t]*"[^"\n]*",?)?)([^\n]+)`)
+	// secretLine matches what sets such an attribute, with what may be secret in the second group: the rest of the line,
+	// or of what follows the name of a variable.
+	secretLine = regexp.MustCompile(`(?i)((?:key|token|secret|passw|credential|dsn)[\w-]*"?[ \t]*[=:][ \t]*(?:env\([ \t]*"[^"\n]*",?)?)([^\n]+)`)
 	// userInfo matches the user information of a URL.
 	userInfo = regexp.MustCompile(`://([^/@\s"']+)@`)
 )
+
+// soundsSecret reports whether an attribute's value is likely secret by its name. The key of a report is not.
+func soundsSecret(name string) bool { return name != "key" && secretName.MatchString(name) }
 
 // redact replaces what is known to be secret in a message.
 func (l *loader) redact(text string) string {
@@ -161,7 +164,7 @@ func (l *loader) keepSecret(value any) {
 // secret's name, an island's env, and all of its config block.
 func (l *loader) hideIn(body *hclsyntax.Body, inIsland, all bool) {
 	for name, attr := range body.Attributes {
-		if all || secretName.MatchString(name) || inIsland && name == "env" {
+		if all || soundsSecret(name) || inIsland && name == "env" {
 			l.hidden = append(l.hidden, attr.Expr)
 		}
 	}

@@ -47,10 +47,6 @@ var (
 // readIslands reads the island blocks: first what every island has, then all manifests at once, then what each
 // island's own block says.
 func (l *loader) readIslands(blocks hcl.Blocks) {
-	if len(blocks) > maxIslands {
-		l.problem(blocks[maxIslands].DefRange, "Too many islands", "A host runs at most %d.", maxIslands)
-		blocks = blocks[:maxIslands]
-	}
 	for _, block := range blocks {
 		name := block.Labels[0]
 		switch _, again := l.cfg.Island(name); {

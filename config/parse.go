@@ -24,8 +24,8 @@ const (
 	maxFile      = 1 << 20 // bytes
 	maxNesting   = 32
 	maxOperators = 10_000
-	maxNumber    = 40 // digits and signs
-	maxIslands   = 100
+	maxNumber    = 40  // digits and signs
+	maxBlocks    = 100 // of one type
 )
 
 // Options say where a configuration finds what is not in its file.
@@ -214,10 +214,19 @@ func (l *loader) file(body hcl.Body) {
 	l.note(diags)
 	blocks := content.Blocks.ByType()
 	l.host(l.only(blocks["host"]))
-	l.strategies(blocks["strategy"])
-	l.readIslands(blocks["island"])
+	l.strategies(l.atMost(blocks["strategy"]))
+	l.readIslands(l.atMost(blocks["island"]))
 	l.request(l.only(blocks["request"]))
 	l.broadcast(l.only(blocks["broadcast"]))
+}
+
+// atMost notes blocks beyond what any real file has, and drops them.
+func (l *loader) atMost(blocks hcl.Blocks) hcl.Blocks {
+	if len(blocks) <= maxBlocks {
+		return blocks
+	}
+	l.problem(blocks[maxBlocks].DefRange, "Too many blocks", "A configuration has at most %d blocks %q.", maxBlocks, blocks[0].Type)
+	return blocks[:maxBlocks]
 }
 
 // only returns the one block of its type, nil when there is none.
@@ -243,7 +252,7 @@ func (l *loader) evaluate(expr hcl.Expression, secret bool) (cty.Value, bool) {
 		switch {
 		case name != "":
 			d.Summary = "Unset environment variable"
-			d.Detail = fmt.Sprintf("The environment variable %s is not set. Set it, or give a default: env(%q, \"...\").", name, name)
+			d.Detail = fmt.Sprintf("The environment variable %s is not set, or is empty. Set it, or give a default: env(%q, \"...\").", name, name)
 		case secret:
 			d.Detail = "The value, which may be secret, cannot be worked out."
 		}

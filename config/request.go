@@ -28,25 +28,23 @@ var takenRoutes = []string{"market-data", "candles", "history", "symbols", "stre
 // takenKeys are beginnings of the host's own keys.
 var takenKeys = []string{"quotes", "candles", "global", "sentiment", "catalogue"}
 
-// maxSymbols bounds the lists of symbols in the file.
-const maxSymbols = 1000
-
 // request reads the request block, nil for none.
 func (l *loader) request(block *hcl.Block) {
 	schema := with(attributes("cache", "store"), "quotes", "candles", "global", "sentiment", "catalogue")
 	schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: "report", LabelNames: []string{"name"}})
 	r := l.read(block, schema)
 	q := &l.cfg.Request
-	q.Cache = l.owner(r, "cache", sdk.RoleCache)
-	q.Store = l.owner(r, "store", sdk.RoleStore)
-	l.secondOwners()
+	told := map[string]bool{}
+	q.Cache = l.owner(r, "cache", sdk.RoleCache, told)
+	q.Store = l.owner(r, "store", sdk.RoleStore, told)
+	l.secondOwners(told)
 	q.Quotes = l.kind(r.sub("quotes"), sdk.RoleQuotes, true)
 	q.Candles = l.kind(r.sub("candles"), sdk.RoleCandles, true)
 	q.Global = l.kind(r.sub("global"), sdk.RoleGlobal, true)
 	q.Sentiment = l.kind(r.sub("sentiment"), sdk.RoleSentiment, false)
 	q.Catalogue = l.kind(r.sub("catalogue"), sdk.RoleCatalogue, true)
 	names, keys := map[string]bool{}, map[string]string{}
-	for _, b := range r.content.Blocks.ByType()["report"] {
+	for _, b := range l.atMost(r.content.Blocks.ByType()["report"]) {
 		if names[b.Labels[0]] {
 			l.problem(b.LabelRanges[0], "Duplicate name", "There is a report %q already. Rename or remove one of the two.", b.Labels[0])
 			continue
@@ -86,7 +84,8 @@ func list(roles []sdk.Role, between string) string {
 }
 
 // owner reads which island has a role that one island has alone: the first enabled one of those listed.
-func (l *loader) owner(r reader, attr string, role sdk.Role) string {
+// Told gathers the islands that were found to be second owners.
+func (l *loader) owner(r reader, attr string, role sdk.Role, told map[string]bool) string {
 	listed, _ := r.names(attr)
 	owner := ""
 	for _, n := range listed {
@@ -96,6 +95,7 @@ func (l *loader) owner(r reader, attr string, role sdk.Role) string {
 		case owner == "":
 			owner = island.Name
 		default:
+			told[island.Name] = true
 			l.twoOwners(n.at, role, owner, island.Name)
 		}
 	}
@@ -109,8 +109,8 @@ func (l *loader) twoOwners(at hcl.Range, role sdk.Role, first, second string) {
 }
 
 // secondOwners notes enabled islands that have a role that one island has alone, though nothing refers to them.
-func (l *loader) secondOwners() {
-	mentioned := map[string]bool{} // Already told, once per island.
+// Those in told are known already.
+func (l *loader) secondOwners(told map[string]bool) {
 	for _, role := range []sdk.Role{sdk.RoleCache, sdk.RoleStore, sdk.RoleCoordinator} {
 		owner := map[sdk.Role]string{
 			sdk.RoleCache: l.cfg.Request.Cache, sdk.RoleStore: l.cfg.Request.Store, sdk.RoleCoordinator: l.cfg.Request.Cache,
@@ -121,11 +121,11 @@ func (l *loader) secondOwners() {
 		for i, b := range l.islands {
 			island := l.cfg.Islands[i]
 			switch {
-			case !b.described || !island.Manifest.Has(role) || island.Name == owner || mentioned[island.Name]:
+			case !b.described || !island.Manifest.Has(role) || island.Name == owner || told[island.Name]:
 			case owner == "":
 				owner = island.Name
 			default:
-				mentioned[island.Name] = true
+				told[island.Name] = true
 				l.twoOwners(b.at, role, owner, island.Name)
 			}
 		}
@@ -259,10 +259,6 @@ func reportsOf(island Island) []string {
 // symbols reads a list of symbols into lower case.
 func (l *loader) symbols(r reader, attr string) ([]string, bool) {
 	listed, good := r.names(attr)
-	if len(listed) > maxSymbols {
-		l.problem(r.where(attr), "Too many symbols", "%q lists at most %d.", attr, maxSymbols)
-		return nil, false
-	}
 	var out []string
 	for _, n := range listed {
 		s := strings.ToLower(n.text)

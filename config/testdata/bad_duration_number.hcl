@@ -1,0 +1,3 @@
+strategy "real_time" {
+  ttl = 30
+}

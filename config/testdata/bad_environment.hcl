@@ -1,0 +1,4 @@
+# env: ISLANDS_ENV=prod
+host {
+  environment = env("ISLANDS_ENV", "development")
+}

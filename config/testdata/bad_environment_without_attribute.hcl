@@ -1,0 +1,3 @@
+# env: ISLANDS_ENV=produktion
+host {
+}

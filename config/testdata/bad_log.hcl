@@ -1,0 +1,6 @@
+host {
+  log {
+    level  = "warning"
+    format = "xml"
+  }
+}

@@ -1,0 +1,5 @@
+strategy "real-time" { ttl = "30s" }
+island "Cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+}

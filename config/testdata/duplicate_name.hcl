@@ -1,0 +1,12 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+}
+island "cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+}
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+}

@@ -1,0 +1,16 @@
+island "report-generator" {
+  layer  = "business_logic"
+  binary = "plugins/report-generator"
+}
+strategy "real_time" { ttl = "30s" }
+
+request {
+  report "crypto-report" {
+    island   = "report-generator"
+    strategy = "real_time"
+  }
+  report "crypto-report" {
+    island   = "report-generator"
+    strategy = "real_time"
+  }
+}

@@ -1,0 +1,4 @@
+island "coingecko-source" {
+  layer  = "communication"
+  binary = "plugins/coingecko-source"
+}

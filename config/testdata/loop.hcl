@@ -1,0 +1,3 @@
+broadcast {
+  symbols = [for s in ["BTC"] : lower(s)]
+}

@@ -1,0 +1,7 @@
+strategy "real_time" {}
+island "cache" {}
+request {
+  quotes {}
+  report "crypto-report" {}
+}
+broadcast {}

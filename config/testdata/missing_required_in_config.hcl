@@ -1,0 +1,5 @@
+island "sqlite-store" {
+  layer  = "infrastructure"
+  binary = "plugins/sqlite-store"
+  config {}
+}

@@ -1,0 +1,4 @@
+island "cache" {
+  layer  = "infrastructure"
+  binary = "plugins/broken"
+}

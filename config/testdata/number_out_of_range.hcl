@@ -1,0 +1,5 @@
+host {
+  limits {
+    max_symbols = 1e999999999
+  }
+}

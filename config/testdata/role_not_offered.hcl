@@ -1,0 +1,12 @@
+island "report-generator" {
+  layer  = "business_logic"
+  binary = "plugins/report-generator"
+}
+strategy "real_time" { ttl = "30s" }
+
+request {
+  quotes {
+    sources  = ["report-generator"]
+    strategy = "real_time"
+  }
+}

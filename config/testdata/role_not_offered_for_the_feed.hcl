@@ -1,0 +1,9 @@
+island "cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+}
+
+broadcast {
+  symbols = ["btc"]
+  sources = ["cache"]
+}

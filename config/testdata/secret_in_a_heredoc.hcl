@@ -1,0 +1,10 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+  config {
+    api_key = [<<-END
+      hunter2
+    END
+    ]
+  }
+}

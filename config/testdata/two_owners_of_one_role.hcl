@@ -1,0 +1,12 @@
+island "cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+}
+island "second-cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+}
+
+request {
+  cache = "cache"
+}

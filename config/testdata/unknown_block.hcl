@@ -1,0 +1,4 @@
+request {
+  quote {}
+}
+strategies {}

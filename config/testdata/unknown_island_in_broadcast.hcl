@@ -1,0 +1,9 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+}
+
+broadcast {
+  symbols = ["btc"]
+  sources = ["coingecko-source", "binance"]
+}

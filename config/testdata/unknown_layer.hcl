@@ -1,0 +1,4 @@
+island "coingecko-source" {
+  layer  = "external_service"
+  binary = "plugins/coingecko-source"
+}

@@ -1,0 +1,5 @@
+island "report-generator" {
+  layer  = "business_logic"
+  binary = "plugins/report-generator"
+  config { colour = "blue" }
+}

@@ -1,0 +1,4 @@
+island "coingecko-source" {
+  layer  = "infrastructure"
+  binary = "plugins/coingecko-source"
+}

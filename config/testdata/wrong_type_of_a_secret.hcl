@@ -1,0 +1,8 @@
+# env: KEY=hunter2
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+  config {
+    api_key = ["hunter2", env("KEY")]
+  }
+}
