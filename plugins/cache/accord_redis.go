@@ -132,8 +132,8 @@ func (a *redisAccord) run(ctx context.Context, script *redis.Script, keys []stri
 
 // away is the error for a Redis that does not answer.
 func away(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return sdk.Errorf(sdk.KindOf(ctx.Err()), "ask Redis: %w", ctx.Err())
+	if why := gone(ctx); why != nil {
+		return sdk.Errorf(sdk.KindOf(why), "ask Redis: %w", why)
 	}
 	return sdk.Errorf(sdk.Unavailable, "ask Redis: %w", err)
 }

@@ -237,7 +237,7 @@ func (c *cache) observe(ctx context.Context, took time.Duration, err error) {
 		c.failures.Store(0)
 		return
 	}
-	if ctx.Err() != nil {
+	if gone(ctx) != nil {
 		return
 	}
 	c.stats.l2Errors.Add(1)

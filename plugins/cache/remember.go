@@ -67,8 +67,8 @@ func (c *cache) lookupShared(
 	}
 	entries, err := c.l2.get(ctx, keys)
 	if err != nil {
-		if ctx.Err() != nil {
-			return sdk.Errorf(sdk.KindOf(ctx.Err()), "look up: %w", ctx.Err())
+		if why := gone(ctx); why != nil {
+			return sdk.Errorf(sdk.KindOf(why), "look up: %w", why)
 		}
 		c.stats.fallbacks.Add(1)
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "look-up in L2", slog.Any("error", err))
@@ -209,7 +209,7 @@ func (c *cache) fillShared(ctx context.Context, entries []sdk.Entry) (refused in
 	}
 	generation, err := c.l2.set(ctx, entries, changed.encode())
 	if err != nil {
-		if ctx.Err() == nil {
+		if gone(ctx) == nil {
 			c.stats.fallbacks.Add(1)
 			c.logger.LogAttrs(ctx, slog.LevelDebug, "fill of L2", slog.Any("error", err))
 		}

@@ -83,6 +83,18 @@ func (s *shared) channel() string {
 	return fmt.Sprintf("%schanges:%d", s.namespace, s.client.Options().DB)
 }
 
+// gone returns why a caller does not wait any more, or nil. A connection notices a deadline a moment before the context
+// itself says so.
+func gone(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 // exchange bounds one exchange with Redis and has it observed.
 func (s *shared) exchange(ctx context.Context, talk func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
