@@ -37,6 +37,7 @@ type source struct {
 	lastError   sdk.Kind
 	lastFailure time.Time
 	lastSuccess time.Time
+	noted       chan struct{} // closed and replaced when an attempt has ended
 }
 
 // SourceStatus is how a source does, as the host sees it.
@@ -71,7 +72,7 @@ func (s *sources) add(name string) {
 		return
 	}
 	logger := s.opts.Logger
-	s.byName[name] = &source{name: name, breaker: circuitbreaker.NewBuilder[any]().
+	s.byName[name] = &source{name: name, noted: make(chan struct{}), breaker: circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(s.opts.BreakerFailures).WithDelay(s.opts.BreakerOpenFor).WithSuccessThreshold(1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
 			level := hclog.Warn
@@ -90,6 +91,27 @@ func stateName(s circuitbreaker.State) string {
 		return "half-open"
 	default:
 		return "closed"
+	}
+}
+
+// permit takes the breaker's permission for one call. While another call is probing a source that failed, it waits for
+// what comes of that: the needs of one report ask at the same time, and one of them must not spoil the others.
+func (src *source) permit(ctx context.Context) bool {
+	for {
+		src.mu.Lock()
+		noted := src.noted
+		src.mu.Unlock()
+		if src.breaker.TryAcquirePermit() {
+			return true
+		}
+		if !src.breaker.IsHalfOpen() {
+			return false
+		}
+		select {
+		case <-noted:
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 
@@ -115,7 +137,7 @@ func (s *sources) walk(ctx context.Context, names []string, call func(context.Co
 	var failed []failedSource
 	ready := s.ready(names, &failed)
 	for i, src := range ready {
-		if !src.breaker.TryAcquirePermit() {
+		if !src.permit(ctx) {
 			failed = append(failed, failedSource{src.name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: src.breaker.RemainingDelay()}})
 			continue
 		}
@@ -199,6 +221,8 @@ func (s *sources) note(src *source, err error) {
 			src.silentUntil = now.Add(wait)
 		}
 	}
+	close(src.noted)
+	src.noted = make(chan struct{})
 	src.mu.Unlock()
 	s.judge(ok, err)
 }
