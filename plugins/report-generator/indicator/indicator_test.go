@@ -141,6 +141,35 @@ func TestBarsByHand(t *testing.T) {
 	}
 }
 
+func TestADXByHand(t *testing.T) {
+	tests := []struct {
+		name string
+		next indicator.Bar
+		want indicator.Direction
+	}{
+		{"up", indicator.Bar{High: 14, Low: 11, Close: 12}, indicator.Direction{ADX: 100, PlusDI: 50}}, // 2 of a true range of 4.
+		{"down", indicator.Bar{High: 11, Low: 6, Close: 8}, indicator.Direction{ADX: 100, MinusDI: 80}},
+		{"both, up more", indicator.Bar{High: 15, Low: 8, Close: 12}, indicator.Direction{ADX: 100, PlusDI: 300.0 / 7}},
+		{"both, down more", indicator.Bar{High: 13, Low: 6, Close: 12}, indicator.Direction{ADX: 100, MinusDI: 400.0 / 7}},
+		{"both alike count for neither", indicator.Bar{High: 14, Low: 8, Close: 12}, indicator.Direction{}},
+		{"within", indicator.Bar{High: 12, Low: 10, Close: 12}, indicator.Direction{}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			adx := indicator.NewADX(1)
+			adx.Update(indicator.Bar{High: 12, Low: 10, Close: 10})
+			if _, ready := adx.Value(); ready {
+				t.Error("ready after one bar")
+			}
+			adx.Update(test.next)
+			got, ready := adx.Value()
+			if !ready || !equal([]float64{got.ADX, got.PlusDI, got.MinusDI}, []float64{test.want.ADX, test.want.PlusDI, test.want.MinusDI}) {
+				t.Errorf("direction is %+v (ready %t), want %+v", got, ready, test.want)
+			}
+		})
+	}
+}
+
 func TestVWAPWithoutVolumeDoesNotExist(t *testing.T) {
 	vwap := indicator.NewVWAP(1)
 	vwap.Update(indicator.Bar{High: 2, Low: 1, Close: 1})
