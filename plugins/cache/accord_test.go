@@ -279,7 +279,7 @@ func TestSubscriptionsEndWithTheIsland(t *testing.T) {
 
 func TestSubscriptionNoticesThatRedisIsGone(t *testing.T) {
 	t.Parallel()
-	server, hosts := onRedis(t, 1)
+	server, hosts := onRedisWithin(t, 1, "250ms")
 	if _, err := hosts[0].Publish(t.Context(), sdk.Message{Channel: "c"}); err != nil {
 		t.Fatal(err)
 	}

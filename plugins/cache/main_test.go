@@ -109,13 +109,20 @@ func openWith(tb testing.TB, c *cache, set values) host {
 	return h
 }
 
-// onRedis starts a Redis and the given number of hosts that share it.
+// onRedis starts a Redis and the given number of hosts that share it. They are patient, because the machine that runs
+// the test may be busy.
 func onRedis(t *testing.T, hosts int) (*servers.RedisServer, []host) {
+	t.Helper()
+	return onRedisWithin(t, hosts, "2s")
+}
+
+// onRedisWithin is onRedis with a bound on an exchange with Redis.
+func onRedisWithin(t *testing.T, hosts int, timeout string) (*servers.RedisServer, []host) {
 	t.Helper()
 	server := servers.Redis(t)
 	var opened []host
 	for range hosts {
-		h := open(t, values{"redis_url": server.URL()})
+		h := open(t, values{"redis_url": server.URL(), "l2_timeout": timeout})
 		h.awaitL2(t)
 		opened = append(opened, h)
 	}

@@ -253,7 +253,7 @@ func TestRedisKilledAndRestarted(t *testing.T) {
 // A Redis that is frozen answers nobody, but its connections stand: only time tells.
 func TestRedisPausedUnderLoad(t *testing.T) {
 	t.Parallel()
-	server, hosts := onRedis(t, 2)
+	server, hosts := onRedisWithin(t, 2, "250ms")
 	h := hosts[0]
 	for i := range 20 {
 		h.fill(t, entry(fmt.Sprint("k", i), "v"))

@@ -32,8 +32,8 @@ func (s *store) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 		rows := make([]quoteRow, len(quotes))
 		for i := range quotes {
 			var err error
-			if rows[i], err = rowOf(quotes[i]); err != nil {
-				return err
+			if rows[i], err = rowOf(quotes[i]); cmp.Or(err, ctx.Err()) != nil {
+				return cmp.Or(err, ctx.Err())
 			}
 		}
 		var batch pgx.Batch

@@ -55,6 +55,9 @@ func checkCandles(c sdk.Candles) error {
 	if err := checkInterval(c.Interval); err != nil {
 		return fmt.Errorf("candles of %s: %w", asset, err)
 	}
+	if err := checkText("note", c.Note, maxKey); err != nil {
+		return fmt.Errorf("candles of %s: %w", asset, err)
+	}
 	for _, candle := range c.Items {
 		if _, err := keyTime("open_time", candle.OpenTime); err != nil {
 			return fmt.Errorf("candles of %s: %w", asset, err)

@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	maxReaders  = 4
-	maxRows     = 200               // of one INSERT; all the INSERTs of a call are one transaction
-	walLimit    = 64 << 20          // bytes that the write-ahead log keeps after a checkpoint
-	migrations  = "migrations"      // the folder below
-	versions    = "islands_version" // the table that holds which migrations were applied
+	maxReaders   = 4
+	maxRows      = 200               // of one INSERT; all the INSERTs of a call are one transaction
+	walLimit     = 64 << 20          // bytes that the write-ahead log keeps after a checkpoint
+	migrations   = "migrations"      // the folder below
+	versions     = "islands_version" // the table that holds which migrations were applied
 	migrateTries = 3
 )
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -23,7 +24,7 @@ func (s *store) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 		values := make([]any, 0, len(quotes)*saveQuotes.columns)
 		for i := range quotes {
 			row, err := quoteRow(quotes[i])
-			if err != nil {
+			if err = cmp.Or(err, ctx.Err()); err != nil {
 				return err
 			}
 			values = append(values, row...)

@@ -442,6 +442,7 @@ func TestAdmission(t *testing.T) {
 		if _, err := r.Quote(t.Context(), "btc", "usd", ""); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // what was learned is written, and the places are free
 		w.gecko.delay = time.Second
 		var refused, answered atomic.Int64
 		var wait sync.WaitGroup
