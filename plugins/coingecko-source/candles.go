@@ -203,7 +203,7 @@ func (s *source) ohlc(ctx context.Context, id string, req sdk.CandlesRequest, no
 	interval := req.Interval.Duration()
 	note := "without volumes"
 	if most := int(time.Duration(days) * day / interval); req.Limit > most {
-		note += "; the past " + strconv.Itoa(days) + " days at most"
+		note += "; the past " + strconv.Itoa(most) + " candles at most"
 	}
 	var bars []bar
 	err := s.client.GetJSON(ctx, upstream.Request{

@@ -135,11 +135,11 @@ func TestDays(t *testing.T) {
 		"hours":                               {sdk.Interval1h, 24, "auto", "2", ""},
 		"many hours":                          {sdk.Interval1h, 1000, "auto", "43", ""},
 		"half hours":                          {sdk.Interval30m, 48, "auto", "1", "without volumes"},
-		"too many half hours":                 {sdk.Interval30m, 100, "auto", "1", "the past 1 days at most"},
+		"too many half hours":                 {sdk.Interval30m, 100, "auto", "1", "the past 48 candles at most"},
 		"4h, a week":                          {sdk.Interval4h, 41, "auto", "7", ""},
 		"4h, two weeks":                       {sdk.Interval4h, 42, "auto", "14", ""},
 		"4h, a month":                         {sdk.Interval4h, 180, "auto", "30", ""},
-		"4h, more than there is":              {sdk.Interval4h, 500, "auto", "30", "the past 30 days at most"},
+		"4h, more than there is":              {sdk.Interval4h, 500, "auto", "30", "the past 180 candles at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, g := serve(t, noon, func(w http.ResponseWriter, r *http.Request) {
