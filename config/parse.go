@@ -161,8 +161,7 @@ func (l *loader) bounds() bool {
 			if !l.numberBounds(token) {
 				return false
 			}
-		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenEqual, hclsyntax.TokenComma,
-			hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenComment:
+		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenEqual, hclsyntax.TokenComma, hclsyntax.TokenComment:
 		default:
 			operators++
 		}
