@@ -31,9 +31,12 @@ func (s *store) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 	return s.do(ctx, "save_quotes", func(ctx context.Context, db *database) error {
 		rows := make([]quoteRow, len(quotes))
 		for i := range quotes {
-			var err error
-			if rows[i], err = rowOf(quotes[i]); cmp.Or(err, ctx.Err()) != nil {
-				return cmp.Or(err, ctx.Err())
+			err := ctx.Err()
+			if err != nil {
+				return err
+			}
+			if rows[i], err = rowOf(quotes[i]); err != nil {
+				return err
 			}
 		}
 		var batch pgx.Batch

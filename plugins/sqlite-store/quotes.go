@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -23,8 +22,11 @@ func (s *store) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 	return s.do(ctx, "save_quotes", func(db *database) error {
 		values := make([]any, 0, len(quotes)*saveQuotes.columns)
 		for i := range quotes {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			row, err := quoteRow(quotes[i])
-			if err = cmp.Or(err, ctx.Err()); err != nil {
+			if err != nil {
 				return err
 			}
 			values = append(values, row...)
