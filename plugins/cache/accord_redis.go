@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -123,7 +124,7 @@ func (a *redisAccord) run(ctx context.Context, script *redis.Script, keys []stri
 		return err
 	})
 	switch {
-	case err == nil, err == redis.Nil:
+	case err == nil, errors.Is(err, redis.Nil):
 		return answer, err
 	default:
 		return nil, away(ctx, err)
@@ -174,7 +175,7 @@ func (a *redisAccord) Publish(ctx context.Context, msg sdk.Message) (string, err
 	key := a.key("channel", msg.Channel)
 	token := strconv.FormatUint(msg.Token, 10)
 	answer, err := a.run(ctx, a.publish, []string{key, key + ":token"}, token, msg.Payload, keptMessages)
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return "", fencedOff(msg)
 	}
 	if err != nil {
@@ -239,7 +240,7 @@ func (a *redisAccord) read(
 			Streams: []string{key, position}, Count: readCount, Block: readBlock,
 		}).Result()
 		cancel()
-		if err == redis.Nil && ctx.Err() == nil {
+		if errors.Is(err, redis.Nil) && ctx.Err() == nil {
 			continue
 		}
 		if err != nil {

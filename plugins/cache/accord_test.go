@@ -15,22 +15,30 @@ import (
 )
 
 // coordinators runs a test on the coordinator of a single host, and on two that share a Redis.
-func coordinators(t *testing.T, test func(t *testing.T, one, two sdk.Coordinator)) {
+func coordinators(t *testing.T, test func(t agreement)) {
+	t.Helper()
 	t.Parallel()
 	t.Run("single", func(t *testing.T) {
 		t.Parallel()
 		h := open(t, nil)
-		test(t, h, h)
+		test(agreement{T: t, one: h, two: h})
 	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		_, hosts := onRedis(t, 2)
-		test(t, hosts[0], hosts[1])
+		test(agreement{T: t, one: hosts[0], two: hosts[1]})
 	})
 }
 
+// agreement is a test with two that have to agree.
+type agreement struct {
+	*testing.T
+	one, two sdk.Coordinator
+}
+
 func TestLeases(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		ctx := t.Context()
 		mine := sdk.LeaseRequest{Name: "poll", Owner: "one", TTL: time.Minute}
 		yours := sdk.LeaseRequest{Name: "poll", Owner: "two", TTL: 50 * time.Millisecond}
@@ -70,7 +78,7 @@ func TestLeases(t *testing.T) {
 		}
 		// The second owner dies: its lease runs out.
 		var third sdk.Lease
-		eventually(t, "the takeover", func() bool {
+		eventually(t.T, "the takeover", func() bool {
 			var err error
 			third, err = one.Acquire(ctx, mine)
 			return err == nil
@@ -90,7 +98,8 @@ func TestLeases(t *testing.T) {
 }
 
 func TestOneOwnerAtATime(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		var mu sync.Mutex
 		var owners []string
 		var race sync.WaitGroup
@@ -116,7 +125,8 @@ func TestOneOwnerAtATime(t *testing.T) {
 }
 
 func TestFencedPublishing(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		ctx := t.Context()
 		old, err := one.Acquire(ctx, sdk.LeaseRequest{Name: "poll", Owner: "one", TTL: 20 * time.Millisecond})
 		if err != nil {
@@ -130,7 +140,7 @@ func TestFencedPublishing(t *testing.T) {
 			t.Error(err)
 		}
 		var taken sdk.Lease
-		eventually(t, "the takeover", func() bool {
+		eventually(t.T, "the takeover", func() bool {
 			taken, err = two.Acquire(ctx, sdk.LeaseRequest{Name: "poll", Owner: "two", TTL: time.Minute})
 			return err == nil
 		})
@@ -156,7 +166,8 @@ func TestFencedPublishing(t *testing.T) {
 }
 
 func TestSubscribe(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		ctx := t.Context()
 		var ids []string
 		publish := func(n int) {
@@ -195,17 +206,17 @@ func TestSubscribe(t *testing.T) {
 		}
 		all, endAll := subscribe("0")
 		rest, endRest := subscribe(ids[1])
-		eventually(t, "the replay", func() bool { return len(all()) == 3 && len(rest()) == 1 })
+		eventually(t.T, "the replay", func() bool { return len(all()) == 3 && len(rest()) == 1 })
 		now, endNow := subscribe("")
 		// From now on begins when the subscription stands, which only a message shows.
-		eventually(t, "a message", func() bool {
+		eventually(t.T, "a message", func() bool {
 			publish(1)
 			time.Sleep(5 * time.Millisecond)
 			return len(now()) > 0
 		})
 		publish(5)
-		eventually(t, "every message", func() bool { return len(all()) == len(ids) && len(rest()) == len(ids)-2 })
-		eventually(t, "the last message", func() bool { got := now(); return got[len(got)-1].ID == ids[len(ids)-1] })
+		eventually(t.T, "every message", func() bool { return len(all()) == len(ids) && len(rest()) == len(ids)-2 })
+		eventually(t.T, "the last message", func() bool { got := now(); return got[len(got)-1].ID == ids[len(ids)-1] })
 		for i, msg := range all() {
 			if msg.ID != ids[i] || msg.Channel != "ticks" || msg.Token != 7 || string(msg.Payload) != fmt.Sprintf("\x00message %d", i) {
 				t.Errorf("message %d is %+v", i, msg)
@@ -224,7 +235,7 @@ func TestSubscribe(t *testing.T) {
 			t.Errorf("the end took %v", took)
 		}
 		failure := errors.New("the reader is gone")
-		if err := two.Subscribe(ctx, "ticks", "0", func(sdk.Message) error { return failure }); err != failure {
+		if err := two.Subscribe(ctx, "ticks", "0", func(sdk.Message) error { return failure }); !errors.Is(err, failure) {
 			t.Errorf("got %v", err)
 		}
 		if err := two.Subscribe(ctx, "ticks", "yesterday", nil); !errors.Is(err, sdk.InvalidArgument) {
@@ -234,7 +245,8 @@ func TestSubscribe(t *testing.T) {
 }
 
 func TestAChannelIsCapped(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		for i := range 3 * keptMessages {
 			if _, err := one.Publish(t.Context(), sdk.Message{Channel: "ticks", Payload: fmt.Append(nil, i)}); err != nil {
 				t.Fatal(err)
@@ -248,7 +260,7 @@ func TestAChannelIsCapped(t *testing.T) {
 			}
 			return nil
 		})
-		if err != done || n < keptMessages || n > keptMessages+200 {
+		if !errors.Is(err, done) || n < keptMessages || n > keptMessages+200 {
 			t.Errorf("%d messages kept, %v", n, err)
 		}
 	})
@@ -296,7 +308,8 @@ func TestSubscriptionNoticesThatRedisIsGone(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		ctx := t.Context()
 		const window = time.Second
 		take := func(c sdk.Coordinator, n int) error {
@@ -359,7 +372,8 @@ func TestABudgetHoldsInEveryWindow(t *testing.T) {
 }
 
 func TestConcurrentBudget(t *testing.T) {
-	coordinators(t, func(t *testing.T, one, two sdk.Coordinator) {
+	coordinators(t, func(t agreement) {
+		one, two := t.one, t.two
 		var mu sync.Mutex
 		var race sync.WaitGroup
 		had := 0

@@ -342,7 +342,7 @@ func TestWatchEndsWithItsReason(t *testing.T) {
 	t.Parallel()
 	h := open(t, nil)
 	failure := errors.New("the reader is gone")
-	if err := h.Watch(t.Context(), func(sdk.CacheEvent) error { return failure }); err != failure {
+	if err := h.Watch(t.Context(), func(sdk.CacheEvent) error { return failure }); !errors.Is(err, failure) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -102,7 +102,7 @@ func openWith(tb testing.TB, c *cache, set values) host {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := c.Shutdown(context.Background()); err != nil {
+		if err := c.Shutdown(context.WithoutCancel(tb.Context())); err != nil {
 			tb.Error(err)
 		}
 	})

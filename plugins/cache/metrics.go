@@ -115,7 +115,7 @@ func overall(l1, l2 sdk.Part, configured bool) sdk.Health {
 // Metrics implements sdk.IslandComponent. Redis is asked at most once a second; while it is away there is no sample of
 // what only it knows.
 func (c *cache) Metrics(ctx context.Context) (sdk.Metrics, error) {
-	if c.running() != nil {
+	if !c.ready.Load() {
 		return nil, nil
 	}
 	s := &c.stats

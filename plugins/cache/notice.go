@@ -40,13 +40,11 @@ func (n notice) encode() string {
 	for _, p := range n.Patterns {
 		size += len(p)
 	}
+	fitting := n
 	if len(n.Patterns) > noticeKeys || size > noticeBytes {
-		n.Patterns = nil
-		if n.Kind != noticeBegin {
-			n.Kind = noticeFlush
-		}
+		fitting = notice{Sender: n.Sender, ID: n.ID, Kind: noticeFlush}
 	}
-	text, _ := json.Marshal(n) // A struct of strings always marshals.
+	text, _ := json.Marshal(fitting) // A struct of strings always marshals.
 	return string(text)
 }
 

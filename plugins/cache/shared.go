@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -155,7 +156,7 @@ func (s *shared) set(ctx context.Context, entries []sdk.Entry, notice string) (g
 			pipe.Publish(ctx, s.channel(), "0 "+notice)
 		}
 		answer := pipe.Get(ctx, s.generationKey())
-		if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil {
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
 		generation, err = parseGeneration(answer)
@@ -175,7 +176,7 @@ func (s *shared) generation(ctx context.Context) (generation uint64, err error) 
 
 func parseGeneration(answer *redis.StringCmd) (uint64, error) {
 	switch text, err := answer.Result(); {
-	case err == redis.Nil:
+	case errors.Is(err, redis.Nil):
 		return 0, nil
 	case err != nil:
 		return 0, err
