@@ -103,9 +103,8 @@ func not(name string, got cty.Value) string {
 }
 
 // missing notes that a block lacks an attribute that it must have.
-func (r reader) missing(name, why string) bool {
+func (r reader) missing(name, why string) {
 	r.l.problem(r.at, "Missing attribute", "%q is required here: %s.", name, why)
-	return false
 }
 
 // text reads a string.
@@ -122,15 +121,10 @@ func (r reader) text(name string, into *string) bool {
 }
 
 // oneOf reads a string that is one of a few.
-func (r reader) oneOf(name string, into *string, choices ...string) bool {
-	if !r.text(name, into) {
-		return false
-	}
-	if !slices.Contains(choices, *into) {
+func (r reader) oneOf(name string, into *string, choices ...string) {
+	if r.text(name, into) && !slices.Contains(choices, *into) {
 		r.l.problem(r.where(name), "Unknown value", "%q cannot be %q.%s", name, *into, suggest(*into, "choices", choices))
-		return false
 	}
-	return true
 }
 
 // boolean reads true or false, or a string that says so: the environment holds nothing else.
@@ -147,8 +141,8 @@ func (r reader) boolean(name string, into *bool) bool {
 	return true
 }
 
-// whole reads a whole number within bounds, or a string that holds one.
-func (r reader) whole(name string, into *int, least, most int) bool {
+// whole reads a whole number from 1 to most, or a string that holds one.
+func (r reader) whole(name string, into *int, most int) bool {
 	v, present, ok := r.value(name)
 	if !present {
 		return ok
@@ -161,8 +155,8 @@ func (r reader) whole(name string, into *int, least, most int) bool {
 	switch {
 	case !n.AsBigFloat().IsInt():
 		return r.wants(name, "a whole number", v)
-	case accuracy != big.Exact || i < int64(least) || i > int64(most):
-		r.l.problem(r.where(name), "Out of range", "%q is a number from %d to %d.", name, least, most)
+	case accuracy != big.Exact || i < 1 || i > int64(most):
+		r.l.problem(r.where(name), "Out of range", "%q is a number from 1 to %d.", name, most)
 		return false
 	}
 	*into = int(i)
@@ -175,8 +169,8 @@ func (r reader) duration(name string, into *time.Duration) bool {
 }
 
 // durationOrNone reads a duration that may be "0s".
-func (r reader) durationOrNone(name string, into *time.Duration) bool {
-	return r.durationFrom(name, into, 0, "not negative")
+func (r reader) durationOrNone(name string, into *time.Duration) {
+	r.durationFrom(name, into, 0, "not negative")
 }
 
 // longest bounds durations, so that adding a few of them to a time stays a time.

@@ -121,7 +121,7 @@ func size(v cty.Value) int {
 }
 
 // wideVerb matches a verb of format whose width or precision has more than two digits.
-var wideVerb = regexp.MustCompile(`%[^a-zA-Z%]*[0-9]{3}`)
+var wideVerb = regexp.MustCompile(`%[^a-zA-Z%]*\d{3}`)
 
 // formatCost bounds what format returns: every verb shows its largest argument.
 func formatCost(args []cty.Value) int {

@@ -52,12 +52,12 @@ func (l *loader) host(block *hcl.Block) {
 	l.hostLog(l.read(r.sub("log"), attributes("level", "format")), &h)
 
 	near := l.read(r.sub("near_cache"), attributes("max_entries", "max_memory"))
-	near.whole("max_entries", &h.NearCache.MaxEntries, 1, math.MaxInt32)
+	near.whole("max_entries", &h.NearCache.MaxEntries, math.MaxInt32)
 	near.size("max_memory", &h.NearCache.MaxMemory)
 
 	limits := l.read(r.sub("limits"), attributes("max_symbols", "max_cold_requests"))
-	limits.whole("max_symbols", &h.Limits.MaxSymbols, 1, 250)
-	limits.whole("max_cold_requests", &h.Limits.MaxColdRequests, 1, 100_000)
+	limits.whole("max_symbols", &h.Limits.MaxSymbols, 250)
+	limits.whole("max_cold_requests", &h.Limits.MaxColdRequests, 100_000)
 
 	l.cfg.Host = h
 	l.setHostVariables()

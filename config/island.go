@@ -94,7 +94,7 @@ func (l *loader) island(block *hcl.Block) {
 		}
 	}
 	restart := l.read(r.sub("restart"), attributes("max_crashes", "window", "backoff_min", "backoff_max", "reset_after", "probe_every"))
-	restart.whole("max_crashes", &island.Restart.MaxCrashes, 1, 1000)
+	restart.whole("max_crashes", &island.Restart.MaxCrashes, 1000)
 	restart.duration("window", &island.Restart.Window)
 	least := restart.duration("backoff_min", &island.Restart.BackoffMin)
 	most := restart.duration("backoff_max", &island.Restart.BackoffMax)
@@ -108,7 +108,7 @@ func (l *loader) island(block *hcl.Block) {
 	health := l.read(r.sub("health"), attributes("interval", "timeout", "misses"))
 	health.duration("interval", &island.Health.Interval)
 	health.duration("timeout", &island.Health.Timeout)
-	health.whole("misses", &island.Health.Misses, 1, math.MaxInt32)
+	health.whole("misses", &island.Health.Misses, math.MaxInt32)
 
 	if config := r.sub("config"); config != nil {
 		attrs, diags := config.Body.JustAttributes()
