@@ -83,8 +83,12 @@ func unusable(path string, err error) error {
 	if code := resultCode(err); code == sqlite3.SQLITE_NOTADB || code == sqlite3.SQLITE_CORRUPT {
 		kind = sdk.InvalidArgument
 	}
+	setting := ""
+	if kind == sdk.InvalidArgument {
+		setting = "path"
+	}
 	return &sdk.Error{
-		Kind: kind, Setting: "path", Err: err,
+		Kind: kind, Setting: setting, Err: err,
 		Message: fmt.Sprintf("database %q cannot be opened: %s; set path to a file that this user may write", path, reason),
 	}
 }

@@ -72,6 +72,25 @@ func TestARestartKeepsWhatWasSaved(t *testing.T) {
 	same(t, got, daily("one", noon, candle(1, 1, true)))
 }
 
+func TestACrashKeepsWhatWasSaved(t *testing.T) {
+	set := values(t)
+	s := openedWith(t, set)
+	save(t, s, quote("btc", noon, 1))
+	// What a process leaves behind that ends at once.
+	crashed := filepath.Join(t.TempDir(), "islands.db")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(set["path"].(string) + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(crashed+suffix, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openedWith(t, map[string]any{"path": crashed})
+	same(t, history(t, s, everything("btc")), []sdk.Quote{quote("btc", noon, 1)})
+}
+
 func TestTheFileIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	path := filepath.Join(dir, "is?lands #1%41.db")
