@@ -142,25 +142,22 @@ func (r reader) boolean(name string, into *bool) bool {
 }
 
 // whole reads a whole number from 1 to most, or a string that holds one.
-func (r reader) whole(name string, into *int, most int) bool {
-	v, present, ok := r.value(name)
+func (r reader) whole(name string, into *int, most int) {
+	v, present, _ := r.value(name)
 	if !present {
-		return ok
+		return
 	}
 	n, err := convert.Convert(v, cty.Number)
-	if err != nil || n.IsNull() {
-		return r.wants(name, "a whole number", v)
+	if err != nil || n.IsNull() || !n.AsBigFloat().IsInt() {
+		r.wants(name, "a whole number", v)
+		return
 	}
 	i, accuracy := n.AsBigFloat().Int64()
-	switch {
-	case !n.AsBigFloat().IsInt():
-		return r.wants(name, "a whole number", v)
-	case accuracy != big.Exact || i < 1 || i > int64(most):
+	if accuracy != big.Exact || i < 1 || i > int64(most) {
 		r.l.problem(r.where(name), "Out of range", "%q is a number from 1 to %d.", name, most)
-		return false
+		return
 	}
 	*into = int(i)
-	return true
 }
 
 // duration reads a positive duration such as "30s".
