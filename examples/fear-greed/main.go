@@ -1,0 +1,41 @@
+// Fear-greed is a complete island: the Fear and Greed Index of alternative.me as a source of sentiment.
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+	"github.com/service-islands/islands/sdk/upstream"
+)
+
+type source struct {
+	sdk.Life                  // answers Health, Metrics and Shutdown
+	URL      string           `setting:"url" default:"https://api.alternative.me/fng/" doc:"Address of the index."`
+	client   *upstream.Client // keeps to a budget, tries again, bounds every call
+}
+
+func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
+	err := cfg.Decode(s)
+	s.client = upstream.New(upstream.Options{BaseURL: s.URL, Logger: cfg.Logger})
+	return err
+}
+
+func (s *source) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
+	var body struct{ Data [1]map[string]string } // every value is a string
+	if err := s.client.GetJSON(ctx, upstream.Request{Retries: req.Retries}, &body); err != nil {
+		return sdk.Sentiment{}, err
+	}
+	now, value := body.Data[0], sdk.Number{}
+	seconds, err := strconv.ParseInt(now["timestamp"], 10, 64)
+	if err != nil || value.UnmarshalJSON([]byte(now["value"])) != nil {
+		return sdk.Sentiment{}, sdk.Errorf(sdk.BadUpstream, "the index has no number or no time")
+	}
+	return sdk.Sentiment{Value: value, Label: now["value_classification"], Source: "fear-greed", AsOf: time.Unix(seconds, 0)}, nil
+}
+
+func main() {
+	process.Serve(sdk.Manifest{Name: "fear-greed", Version: "1.0.0", Layer: sdk.LayerExternalServices, Description: "The Fear and Greed Index.", Settings: sdk.SettingsOf(source{})}, &source{})
+}
