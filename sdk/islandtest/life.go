@@ -1,0 +1,187 @@
+package islandtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+func lifeChecks() []check {
+	return []check{
+		{
+			name: "life/shutdown-before-initialize", run: shutdownBeforeInitialize,
+			rule: "Shutdown is safe before Initialize and safe twice",
+		},
+		{
+			name: "life/shutdown-twice", run: shutdownTwice,
+			rule: "Shutdown is safe before Initialize and safe twice",
+		},
+		{
+			name: "life/context-of-initialize", run: contextOfInitialize,
+			rule: "The context of each call covers that call alone: what an island starts in Initialize must outlive its context",
+		},
+		{
+			name: "life/after-shutdown", run: afterShutdown,
+			rule: "Shutdown releases what the island holds; a call that comes after it answers or fails, and does not panic or hang",
+		},
+		{
+			name: "life/goroutines", run: goroutines,
+			rule: "what an island starts in Initialize must end in Shutdown",
+		},
+		{
+			name: "life/concurrent", run: concurrent,
+			rule: "Health and Metrics may be called at any time, concurrently with each other and with every role method",
+		},
+		{
+			name: "life/cancelled", run: cancelled,
+			rule: "The context of each call covers that call alone: a call whose context has ended returns at once",
+		},
+	}
+}
+
+func shutdownBeforeInitialize(ctx context.Context, b *bench) error {
+	island, err := b.fresh()
+	if err != nil {
+		return err
+	}
+	return b.shutdownNTimes(ctx, island, 2)
+}
+
+func shutdownTwice(ctx context.Context, b *bench) error {
+	island, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	return b.shutdownNTimes(ctx, island, 2)
+}
+
+func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, n int) error {
+	for i := range n {
+		var err error
+		hung := within(5*time.Second, "Shutdown", func() { err = island.Shutdown(ctx) })
+		if hung != nil {
+			return hung
+		}
+		if err != nil {
+			return fmt.Errorf("Shutdown, call %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func contextOfInitialize(ctx context.Context, b *bench) error {
+	cfg := b.config(b.Settings(b.tb))
+	island, err := b.fresh()
+	if err != nil {
+		return err
+	}
+	initCtx, cancel := context.WithCancel(ctx)
+	err = island.Initialize(initCtx, cfg)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("initialize: %w", err)
+	}
+	if health := island.Health(ctx); health.Status == sdk.StatusFailed {
+		return fmt.Errorf("failed once the context of Initialize has ended: %+v", health)
+	}
+	for _, c := range b.roleCalls(island) {
+		if err := c.call(ctx); err != nil {
+			return fmt.Errorf("%s, once the context of Initialize has ended: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func afterShutdown(ctx context.Context, b *bench) error {
+	island, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	if err := island.Shutdown(ctx); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	for _, c := range b.roleCalls(island) {
+		// Whether a late call still answers is the island's affair.
+		if err := within(5*time.Second, c.name+" after Shutdown", func() { _ = c.call(ctx) }); err != nil {
+			return err
+		}
+	}
+	return within(5*time.Second, "Health and Metrics after Shutdown", func() {
+		_ = island.Health(ctx)
+		_, _ = island.Metrics(ctx)
+	})
+}
+
+// goroutines compares what runs before an island's life with what runs after it.
+func goroutines(ctx context.Context, b *bench) error {
+	cfg := b.config(b.Settings(b.tb))
+	before := goleak.IgnoreCurrent()
+	island, err := b.fresh()
+	if err != nil {
+		return err
+	}
+	if err := island.Initialize(ctx, cfg); err != nil {
+		return fmt.Errorf("initialize: %w", err)
+	}
+	for _, c := range b.roleCalls(island) {
+		if err := c.call(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	_ = island.Health(ctx)
+	if err := island.Shutdown(ctx); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	b.close()
+	if err := goleak.Find(before); err != nil {
+		return fmt.Errorf("goroutines are left after Shutdown: %w", err)
+	}
+	return nil
+}
+
+func concurrent(ctx context.Context, b *bench) error {
+	island, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	calls := b.roleCalls(island)
+	err = together(callers, func(i int) error {
+		if health := island.Health(ctx); health.Status == sdk.StatusFailed {
+			return fmt.Errorf("Health: %+v", health)
+		}
+		if len(calls) > 0 {
+			c := calls[i%len(calls)]
+			// A polite source may refuse some of a hundred calls at once.
+			if err := c.call(ctx); err != nil && !errors.Is(err, sdk.RateLimited) {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+		_, err := island.Metrics(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%d callers at once: %w", callers, err)
+	}
+	return nil
+}
+
+func cancelled(ctx context.Context, b *bench) error {
+	island, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	var errs []error
+	for _, c := range b.roleCalls(island) {
+		errs = append(errs, within(prompt, c.name+" with a cancelled context", func() { _ = c.call(ended) }))
+	}
+	errs = append(errs, within(prompt, "Health with a cancelled context", func() { _ = island.Health(ended) }))
+	errs = append(errs, within(prompt, "Metrics with a cancelled context", func() { _, _ = island.Metrics(ended) }))
+	return errors.Join(errs...)
+}

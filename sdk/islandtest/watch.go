@@ -1,0 +1,186 @@
+package islandtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+func watchChecks() []check {
+	return []check{
+		{
+			name: "watch/hello", role: sdk.RoleCache, run: on(watchHello),
+			rule: "The first event is a Hello, sent at once; Epoch and Version are the cache's",
+		},
+		{
+			name: "watch/invalidated", role: sdk.RoleCache, run: on(watchInvalidated),
+			rule: "Version rises by one with each CacheInvalidated and CacheFlushed of one epoch; Patterns are no longer true",
+		},
+		{
+			name: "watch/heartbeat", role: sdk.RoleCache, run: on(watchHeartbeat),
+			rule: "WatchHeartbeat is how often a Cache sends a CacheHeartbeat on an idle stream, which repeats the version last sent",
+		},
+		{
+			name: "watch/emit-fails", role: sdk.RoleCache, run: on(watchEmitFails),
+			rule: "Watch calls emit until the context ends or emit fails, and returns why",
+		},
+		{
+			name: "watch/ends", role: sdk.RoleCache, run: on(watchEnds),
+			rule: "Watch calls emit until the context ends or emit fails, and returns why",
+		},
+	}
+}
+
+// watching is a Watch that runs beside a check.
+type watching struct {
+	events chan sdk.CacheEvent
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// watch begins to watch and waits for the Hello.
+func watch(ctx context.Context, cache sdk.Cache) (*watching, sdk.CacheEvent, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watching{events: make(chan sdk.CacheEvent, 1000), cancel: cancel, ended: make(chan error, 1)}
+	go func() {
+		w.ended <- cache.Watch(ctx, func(e sdk.CacheEvent) error {
+			select {
+			case w.events <- e:
+				return nil
+			default:
+				return errors.New("a thousand events that nobody asked for")
+			}
+		})
+	}()
+	hello, err := w.next(2 * time.Second)
+	if err == nil && hello.Type != sdk.CacheHello {
+		err = fmt.Errorf("the first event is %+v", hello)
+	}
+	if err != nil {
+		return nil, hello, errors.Join(err, w.stop())
+	}
+	return w, hello, nil
+}
+
+// next waits for an event.
+func (w *watching) next(limit time.Duration) (sdk.CacheEvent, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case e := <-w.events:
+		return e, nil
+	case err := <-w.ended:
+		w.ended <- err
+		return sdk.CacheEvent{}, fmt.Errorf("the stream has ended: %w", err)
+	case <-timer.C:
+		return sdk.CacheEvent{}, fmt.Errorf("no event within %v", limit)
+	}
+}
+
+// news waits for an event that is not a heartbeat.
+func (w *watching) news(limit time.Duration) (sdk.CacheEvent, error) {
+	for {
+		e, err := w.next(limit)
+		if err != nil || e.Type != sdk.CacheHeartbeat {
+			return e, err
+		}
+	}
+}
+
+// stop ends the watch and returns an error unless it ends soon, for that reason.
+func (w *watching) stop() error {
+	w.cancel()
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case err := <-w.ended:
+		return wantKind("Watch whose context was cancelled", err, sdk.Canceled)
+	case <-timer.C:
+		return errors.New("Watch goes on a second after its context has ended")
+	}
+}
+
+func watchHello(ctx context.Context, b *bench, cache sdk.Cache) error {
+	first, hello, err := watch(ctx, cache)
+	if err != nil {
+		return err
+	}
+	second, again, err := watch(ctx, cache)
+	if err != nil {
+		return errors.Join(err, first.stop())
+	}
+	errs := []error{first.stop(), second.stop()}
+	found, err := look(ctx, cache, b.name("hello"))
+	switch {
+	case err != nil:
+		errs = append(errs, err)
+	case hello.Epoch == "" || hello.Epoch != again.Epoch:
+		errs = append(errs, fmt.Errorf("two watchers of one life see the epochs %q and %q", hello.Epoch, again.Epoch))
+	case hello.Version != again.Version || found.Version != hello.Version:
+		errs = append(errs, fmt.Errorf("versions %d and %d in Hello, %d in Lookup", hello.Version, again.Version, found.Version))
+	}
+	return errors.Join(errs...)
+}
+
+func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
+	w, hello, err := watch(ctx, cache)
+	if err != nil {
+		return err
+	}
+	err = func() error {
+		for i, patterns := range [][]string{{b.name("one")}, {b.name("two"), b.name("glob*")}, {b.name("?")}} {
+			if _, err := cache.Invalidate(ctx, patterns); err != nil {
+				return fmt.Errorf("Invalidate: %w", err)
+			}
+			e, err := w.news(2 * time.Second)
+			if err != nil {
+				return err
+			}
+			want := hello.Version + uint64(i) + 1
+			if e.Type != sdk.CacheInvalidated || e.Version != want || e.Epoch != hello.Epoch || !slices.Equal(e.Patterns, patterns) {
+				return fmt.Errorf("invalidating %q was told as %+v; the version ought to be %d", patterns, e, want)
+			}
+			found, err := look(ctx, cache, b.name("one"))
+			if err != nil || found.Version != e.Version {
+				return fmt.Errorf("Lookup says version %d, the stream %d (error: %v)", found.Version, e.Version, err)
+			}
+		}
+		return nil
+	}()
+	return errors.Join(err, w.stop())
+}
+
+func watchHeartbeat(ctx context.Context, _ *bench, cache sdk.Cache) error {
+	w, hello, err := watch(ctx, cache)
+	if err != nil {
+		return err
+	}
+	e, err := w.next(sdk.WatchHeartbeat * 2)
+	if err == nil && (e.Type != sdk.CacheHeartbeat || e.Version != hello.Version || e.Epoch != hello.Epoch) {
+		err = fmt.Errorf("on an idle stream comes %+v after %+v", e, hello)
+	}
+	return errors.Join(err, w.stop())
+}
+
+func watchEmitFails(ctx context.Context, _ *bench, cache sdk.Cache) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	calls := 0
+	err := cache.Watch(ctx, func(sdk.CacheEvent) error {
+		calls++
+		return errEnough
+	})
+	return emitFailed("Watch", err, calls)
+}
+
+func watchEnds(ctx context.Context, _ *bench, cache sdk.Cache) error {
+	w, _, err := watch(ctx, cache)
+	if err != nil {
+		return err
+	}
+	return w.stop()
+}
