@@ -38,7 +38,8 @@ type database struct {
 	patience time.Duration // for one connection
 	now      func() time.Time
 	log      *slog.Logger
-	life     context.Context // ends when calls that still run are to be cut
+	// bound returns a call's context with an end of its own, which cut brings about for all calls that still run.
+	bound    func(ctx context.Context) (context.Context, context.CancelFunc)
 	cut      context.CancelFunc
 	wake     chan struct{} // tells the keeper to look now
 	migrated atomic.Bool
@@ -79,7 +80,16 @@ func open(ctx context.Context, set settings, now func() time.Time, log *slog.Log
 		return nil, wrong("url", "cannot be used")
 	}
 	d := &database{pool: pool, patience: set.ConnectTimeout, now: now, log: log, wake: make(chan struct{}, 1)}
-	d.life, d.cut = context.WithCancel(context.WithoutCancel(ctx))
+	life, cut := context.WithCancel(context.WithoutCancel(ctx))
+	d.cut = cut
+	d.bound = func(ctx context.Context) (context.Context, context.CancelFunc) {
+		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		stop := context.AfterFunc(life, cancel)
+		return bounded, func() {
+			stop()
+			cancel()
+		}
+	}
 	reason := connecting
 	d.trouble.Store(&reason)
 	return d, nil

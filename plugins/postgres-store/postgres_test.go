@@ -108,7 +108,7 @@ func openedWith(t *testing.T, values map[string]any, log *slog.Logger) *store {
 	// The tests move the clock.
 	s.db.Load().now = func() time.Time { return s.now() }
 	t.Cleanup(func() {
-		if err := s.Shutdown(context.Background()); err != nil {
+		if err := s.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})

@@ -110,9 +110,8 @@ func (s *store) attempt(ctx context.Context, name string, run operation) error {
 	if reason := db.trouble.Load(); reason != nil {
 		return sdk.Errorf(sdk.Unavailable, "%s: %s", name, *reason)
 	}
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	bounded, cancel := db.bound(ctx)
 	defer cancel()
-	defer context.AfterFunc(db.life, cancel)()
 	err := run(bounded, db)
 	if err == nil {
 		return nil

@@ -18,7 +18,8 @@ import (
 // noon is the time of the tests' clock, with nanoseconds that must not be lost.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 123456789, time.UTC)
 
-var comparable = cmp.Options{cmp.Comparer(func(a, b sdk.Number) bool {
+// exactly compares figures by their bits.
+var exactly = cmp.Options{cmp.Comparer(func(a, b sdk.Number) bool {
 	x, xKnown := a.Float64()
 	y, yKnown := b.Float64()
 	return xKnown == yKnown && math.Float64bits(x) == math.Float64bits(y)
@@ -26,7 +27,7 @@ var comparable = cmp.Options{cmp.Comparer(func(a, b sdk.Number) bool {
 
 func same(t *testing.T, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, comparable); diff != "" {
+	if diff := cmp.Diff(want, got, exactly); diff != "" {
 		t.Errorf("not what was saved (-want +got):\n%s", diff)
 	}
 }

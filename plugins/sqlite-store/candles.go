@@ -131,6 +131,7 @@ func (d *database) storedCandles(ctx context.Context, req sdk.CandlesRequest) (s
 	if req.Asset.ID == "" {
 		column, name = "symbol", req.Asset.Symbol
 	}
+	//nolint:gosec // The column is one of the two above.
 	rows, err := d.readers.QueryContext(ctx, `WITH chosen AS (
 			SELECT *, (SELECT max(open_time) FROM candles WHERE candles.series = s.id) AS newest FROM series AS s
 			WHERE `+column+` = ? AND vs_currency = ? AND interval = ?

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -214,27 +215,35 @@ type upsert struct {
 
 // run inserts the rows, whose values follow one another, and returns how many rows it wrote.
 func (u upsert) run(ctx context.Context, tx *sql.Tx, values []any) (int64, error) {
-	var wrote int64
+	all := len(values) / u.columns
+	full := all / maxRows * maxRows
+	wrote, err := u.insert(ctx, tx, maxRows, values[:full*u.columns])
+	if err != nil {
+		return wrote, err
+	}
+	rest, err := u.insert(ctx, tx, all-full, values[full*u.columns:])
+	return wrote + rest, err
+}
+
+// insert inserts the rows with one statement, so many at a time.
+func (u upsert) insert(ctx context.Context, tx *sql.Tx, rows int, values []any) (wrote int64, err error) {
+	if len(values) == 0 {
+		return 0, nil
+	}
 	row := "(?" + strings.Repeat(", ?", u.columns-1) + ")"
-	for len(values) > 0 {
-		rows := min(maxRows, len(values)/u.columns)
-		statement, err := tx.PrepareContext(ctx, "INSERT INTO "+u.table+" VALUES "+
-			row+strings.Repeat(", "+row, rows-1)+" ON CONFLICT "+u.conflict)
+	//nolint:gosec // The table, its columns and the rule are written in this package.
+	statement, err := tx.PrepareContext(ctx, "INSERT INTO "+u.table+" VALUES "+
+		row+strings.Repeat(", "+row, rows-1)+" ON CONFLICT "+u.conflict)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, statement.Close()) }()
+	for chunk := range slices.Chunk(values, rows*u.columns) {
+		n, err := affected(statement.ExecContext(ctx, chunk...))
 		if err != nil {
 			return wrote, err
 		}
-		for len(values) >= rows*u.columns && err == nil {
-			var n int64
-			n, err = affected(statement.ExecContext(ctx, values[:rows*u.columns]...))
-			wrote += n
-			values = values[rows*u.columns:]
-			if rows < maxRows {
-				break
-			}
-		}
-		if err := errors.Join(err, statement.Close()); err != nil {
-			return wrote, err
-		}
+		wrote += n
 	}
 	return wrote, nil
 }

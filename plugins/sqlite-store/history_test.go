@@ -48,7 +48,7 @@ func TestAQuoteComesBackExactly(t *testing.T) {
 	s := opened(t)
 	full := sdk.Quote{
 		ID: "bitcoin", Symbol: "btc", Name: "Bitcoin \u2028 <₿>", VsCurrency: "usd", Source: "one", AsOf: noon, Rank: 1,
-		Price: sdk.Known(0.1 + 0.2), Change1h: sdk.Known(-0.0), Change24h: sdk.Known(math.SmallestNonzeroFloat64),
+		Price: sdk.Known(0.1 + 0.2), Change1h: sdk.Known(math.Copysign(0, -1)), Change24h: sdk.Known(math.SmallestNonzeroFloat64),
 		Change7d: sdk.Known(math.MaxFloat64), Change30d: sdk.Known(1e-7), High24h: sdk.Known(0),
 		Supply: sdk.Supply{Circulating: sdk.Known(19.9e6), Max: sdk.Known(21e6)},
 		ATH:    sdk.Mark{Price: sdk.Known(126080.12345678901), Date: noon.Add(-time.Hour), Change: sdk.Known(-1.5)},

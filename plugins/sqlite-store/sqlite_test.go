@@ -39,7 +39,7 @@ func openedWith(t *testing.T, values map[string]any) *store {
 	// The tests move the clock.
 	s.db.Load().now = func() time.Time { return s.now() }
 	t.Cleanup(func() {
-		if err := s.Shutdown(context.Background()); err != nil {
+		if err := s.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
