@@ -242,7 +242,7 @@ func (c *cache) listen(ctx context.Context, sub *redis.PubSub, heard func()) err
 
 // hear does what another host's notice asks for.
 func (c *cache) hear(n notice) {
-	c.stats.remote.Add(1)
+	defer c.stats.remote.Add(1)
 	switch id := n.Sender + " " + n.ID; n.Kind {
 	case noticeBegin:
 		c.journal.begin(id, n.Patterns)

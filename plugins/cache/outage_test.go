@@ -59,6 +59,7 @@ func TestRedisKilledAndRestarted(t *testing.T) {
 	}
 }
 
+// A Redis that is frozen answers nobody, but its connections stand: only time tells.
 func TestRedisPausedUnderLoad(t *testing.T) {
 	t.Parallel()
 	server, hosts := onRedisWithin(t, 2, "250ms")
@@ -184,6 +185,7 @@ func TestFlushAllUnderLoad(t *testing.T) {
 	}
 }
 
+// The wire between one host and Redis breaks; the other host goes on.
 func TestAHostCutOffCatchesUp(t *testing.T) {
 	t.Parallel()
 	server := servers.Redis(t)

@@ -203,8 +203,6 @@ func TestFillAfterOwnInvalidation(t *testing.T) {
 	}
 }
 
-// A Redis that is frozen answers nobody, but its connections stand: only time tells.
-// The wire between one host and Redis breaks; the other host goes on.
 func TestL2ByAnOperator(t *testing.T) {
 	t.Parallel()
 	server, hosts := onRedis(t, 2)
