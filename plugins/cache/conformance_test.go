@@ -9,16 +9,16 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	redisServer := servers.Redis(t)
-	for name, values := range map[string]map[string]any{
-		"memory": nil,
-		"redis":  {"redis_url": redisServer.URL(), "l2_timeout": "2s"},
+	server := servers.Redis(t)
+	for name, set := range map[string]values{
+		"l1":        nil,
+		"l1 and l2": {"redis_url": server.URL(), "l2_timeout": "2s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			islandtest.Run(t, islandtest.Subject{
 				Manifest: manifest(),
 				New:      func(testing.TB) sdk.IslandComponent { return newCache() },
-				Settings: func(testing.TB) map[string]any { return values },
+				Settings: func(testing.TB) map[string]any { return set },
 			})
 		})
 	}

@@ -13,7 +13,8 @@ func TestConformance(t *testing.T) {
 		Manifest: manifest,
 		New:      func(testing.TB) sdk.IslandComponent { return newStore() },
 		Settings: func(tb testing.TB) map[string]any {
-			return map[string]any{"path": filepath.Join(tb.TempDir(), "store.db")}
+			tb.Helper()
+			return map[string]any{"path": filepath.Join(tb.TempDir(), "islands.db")}
 		},
 	})
 }

@@ -145,8 +145,8 @@ func metricsNames(ctx context.Context, b *bench) error {
 			problem = "given twice"
 		case m.Help == "":
 			problem = "without Help"
-		case (m.Type == sdk.CounterType) != (stem != m.Name):
-			problem = "counters and only they end in _total"
+		case m.Type == sdk.CounterType && stem == m.Name:
+			problem = "a counter that does not end in _total"
 		case m.Unit != "" && !strings.HasSuffix(stem, m.Unit):
 			problem = fmt.Sprintf("does not end in its unit %q", m.Unit)
 		case strings.HasPrefix(m.Name, "islands_"):
