@@ -25,15 +25,14 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 
 func (s *source) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
 	var body struct{ Data [1]map[string]string } // every value is a string
-	if err := s.client.GetJSON(ctx, upstream.Request{Retries: req.Retries}, &body); err != nil {
-		return sdk.Sentiment{}, err
+	err := s.client.GetJSON(ctx, upstream.Request{Retries: req.Retries}, &body)
+	value, bad := strconv.ParseFloat(body.Data[0]["value"], 64)
+	if err == nil && bad != nil {
+		err = sdk.Errorf(sdk.BadUpstream, "the index is no number: %w", bad)
 	}
-	now, value := body.Data[0], sdk.Number{}
-	seconds, err := strconv.ParseInt(now["timestamp"], 10, 64)
-	if err != nil || value.UnmarshalJSON([]byte(now["value"])) != nil {
-		return sdk.Sentiment{}, sdk.Errorf(sdk.BadUpstream, "the index has no number or no time")
-	}
-	return sdk.Sentiment{Value: value, Label: now["value_classification"], Source: "fear-greed", AsOf: time.Unix(seconds, 0)}, nil
+	label, at := body.Data[0]["value_classification"], body.Data[0]["timestamp"]
+	seconds, _ := strconv.ParseInt(at, 10, 64) // unstamped, it is as old as can be
+	return sdk.Sentiment{Value: sdk.Known(value), Label: label, Source: "fear-greed", AsOf: time.Unix(seconds, 0)}, err
 }
 
 func main() {
