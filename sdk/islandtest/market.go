@@ -26,7 +26,7 @@ func marketChecks() []check {
 		},
 		{
 			name: "catalogue/assets", role: sdk.RoleCatalogue, run: on(catalogueAssets),
-			rule: "Catalogue returns every asset the source knows; ID in its words; Symbol in lower case; Rank from 1, 0 when unknown",
+			rule: "Catalogue returns every asset the source knows; ID in its words, or empty where a source goes by Symbol; Symbol in lower case; Rank from 1, 0 when unknown",
 		},
 	}
 }
@@ -90,15 +90,19 @@ func catalogueAssets(ctx context.Context, b *bench, source sdk.CatalogueSource) 
 	}
 	ids, symbols := map[string]bool{}, map[string]bool{}
 	for _, a := range assets {
+		id := a.ID
+		if id == "" {
+			id = "symbol " + a.Symbol
+		}
 		switch {
-		case a.ID == "" || ids[a.ID]:
-			return fmt.Errorf("an id that is empty or given twice: %+v", a)
+		case ids[id]:
+			return fmt.Errorf("an asset that is listed twice: %+v", a)
 		case a.Symbol == "" || a.Symbol != strings.ToLower(a.Symbol):
 			return fmt.Errorf("a symbol that is empty or not in lower case: %+v", a)
 		case a.Rank < 0 || a.MarketCap.Or(0) < 0:
 			return fmt.Errorf("a figure below zero: %+v", a)
 		}
-		ids[a.ID], symbols[a.Symbol] = true, true
+		ids[id], symbols[a.Symbol] = true, true
 	}
 	for _, a := range b.Assets {
 		if !symbols[a.Symbol] {
