@@ -125,7 +125,10 @@ func (j *journal) begin(id string, patterns []string) {
 			delete(j.open, other)
 		}
 	}
-	j.open[id] = o
+	// Beyond the bound it is the end that counts: what is filled until then is dropped by it.
+	if len(j.open) < keptRecords {
+		j.open[id] = o
+	}
 }
 
 // end records an invalidation, drops it from L1, tells the watchers, and returns how many keys L1 held. The id is that
