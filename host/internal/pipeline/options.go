@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -73,7 +74,7 @@ type Options struct {
 
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
 	// returns is called with the error, or nil.
-	Operation func(name string) func(err error)
+	Operation func(ctx context.Context, name string) (context.Context, func(err error))
 	Logger    hclog.Logger
 	Now       func() time.Time
 }
@@ -111,7 +112,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Operation == nil {
-		o.Operation = func(string) func(error) { return func(error) {} }
+		o.Operation = func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
 	}
 	return o
 }

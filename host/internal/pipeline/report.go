@@ -82,7 +82,7 @@ func (r *Requests) Report(ctx context.Context, name, symbol, vsCurrency string) 
 	if out, ok := r.quick(ctx, rk.kind, q); ok {
 		return out.answer, out.err
 	}
-	done := r.opts.Operation(name)
+	ctx, done := r.opts.Operation(ctx, name)
 	out := r.getMany(ctx, rk.kind, []question{q})[0]
 	done(out.err)
 	return out.answer, out.err

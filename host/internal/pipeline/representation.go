@@ -138,27 +138,31 @@ func (a *Answer) Noun() any { return a.entry.noun }
 // go when the entry goes.
 type parts struct {
 	mu    sync.Mutex
-	forms map[string]*Representation
+	forms map[partName]*Representation
+}
+
+// partName tells the parts of an entry apart.
+type partName struct {
+	size  int
+	stale bool
 }
 
 // maxParts bounds the parts kept with one entry.
 const maxParts = 4
 
-// Part returns the representation of a part of the answer, made by build when it is first asked for. Name tells parts
-// apart; a stale answer has parts of its own.
-func (a *Answer) Part(name string, build func() Representation) *Representation {
-	if a.Stale {
-		name += "\x00stale"
-	}
+// Part returns the representation of the newest size items of the answer's noun, made by build when it is first asked
+// for. A stale answer has parts of its own.
+func (a *Answer) Part(size int, build func(noun any) Representation) *Representation {
+	name := partName{size, a.Stale}
 	p := &a.entry.parts
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r, ok := p.forms[name]; ok {
 		return r
 	}
-	r := build()
+	r := build(a.entry.noun)
 	if p.forms == nil {
-		p.forms = make(map[string]*Representation)
+		p.forms = make(map[partName]*Representation)
 	}
 	if len(p.forms) < maxParts {
 		p.forms[name] = &r

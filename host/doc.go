@@ -1,0 +1,14 @@
+// Islands is the host of Service Islands: it starts the islands that islands.hcl names, joins them into a request
+// pipeline, and serves market-data reports over HTTP.
+//
+// # Design
+//
+// host.go wires everything in one straight line, opened in order and closed in reverse; it and the files beside it are
+// the only ones that know all parts. The parts never import each other: where the gateway needs the pipeline it declares
+// an interface, and market.go, insight.go and operator.go fill it in.
+//
+// A host holds a lock on its data directory, so that two of them never share a database file or an admin socket by
+// accident. The lock also makes it safe to sweep, at start, the sockets that a killed host left behind. Sockets live in
+// the data directory's run folder, or, where their path would be too long for the kernel, in a folder named after it in
+// the user's runtime directory; the CLI finds them by the same rule.
+package main

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/service-islands/islands/config"
+	"github.com/service-islands/islands/host/internal/gateway"
+	"github.com/service-islands/islands/host/internal/observe"
+	"github.com/service-islands/islands/host/internal/pipeline"
+	"github.com/service-islands/islands/host/internal/supervisor"
+	"github.com/service-islands/islands/sdk"
+)
+
+// host is everything that runs: opened in order by start, closed in reverse by stop.
+type host struct {
+	cfg    *config.Config
+	logger hclog.Logger
+
+	observer   *observe.Observer
+	supervisor *supervisor.Supervisor
+	requests   *pipeline.Requests
+	gateway    *gateway.Gateway
+
+	opened []closer // in the order of opening
+}
+
+// closer is a named step of the way down.
+type closer struct {
+	name  string
+	close func(ctx context.Context) error
+}
+
+// startHost opens everything in order: run directory, islands, pipeline, gateway. On an error it closes what it opened.
+func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ *host, err error) {
+	h := &host{cfg: cfg, logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.stop())
+		}
+	}()
+
+	run, err := openRunDir(cfg.Host.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	h.opens("run directory", func(context.Context) error { return run.close() })
+
+	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
+	h.supervisor, err = supervisor.New(supervisor.Options{
+		Islands: specsOf(cfg), RunDir: run.path, Logger: logger, Observer: h.observer, OnChange: h.changed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.opens("islands", h.supervisor.Stop)
+	if err := h.supervisor.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start islands: %w", err)
+	}
+
+	h.requests = pipeline.New(h.pipelineOptions())
+	h.opens("pipeline", func(context.Context) error {
+		h.requests.Close()
+		return nil
+	})
+	h.runs("invalidations", h.requests.Run)
+
+	h.gateway, err = gateway.New(gateway.Options{
+		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,
+		Market: market{h.requests}, Insight: &insight{h}, Operator: &operator{h}, Reports: formatsOf(cfg),
+		RequestTimeout: cfg.Host.RequestTimeout, MaxSymbols: cfg.Host.Limits.MaxSymbols, Logger: logger.Named("gateway"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := h.gateway.Start(); err != nil {
+		return nil, err
+	}
+	h.opens("gateway", h.gateway.Shutdown)
+	h.runs("warm-up", h.requests.Warm)
+	return h, nil
+}
+
+// opens notes what is to be closed.
+func (h *host) opens(name string, closeStep func(ctx context.Context) error) {
+	h.opened = append(h.opened, closer{name, closeStep})
+}
+
+// runs starts a goroutine that lives until the way down reaches it.
+func (h *host) runs(name string, run func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run(ctx)
+	}()
+	h.opens(name, func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// stop closes everything in reverse within the shutdown timeout. A step that fails or takes too long does not keep the
+// others from theirs.
+func (h *host) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Host.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	for i := len(h.opened) - 1; i >= 0; i-- {
+		step, began := h.opened[i], time.Now()
+		if err := step.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", step.name, err))
+		}
+		h.logger.Debug("closed", "step", step.name, "took", time.Since(began).Round(time.Millisecond))
+	}
+	h.opened = nil
+	return errors.Join(errs...)
+}
+
+// changed logs what becomes of an island.
+func (h *host) changed(s supervisor.IslandStatus) {
+	h.logger.Debug("island changed", "island", s.Name, "state", string(s.State), "health", s.Health.Status.String())
+}
+
+// specsOf turns the configuration into what the supervisor keeps alive.
+func specsOf(cfg *config.Config) []supervisor.Spec {
+	specs := make([]supervisor.Spec, len(cfg.Islands))
+	for i, island := range cfg.Islands {
+		specs[i] = supervisor.Spec{
+			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Enabled: island.Enabled, Path: island.Binary,
+			SHA256: island.SHA256, Env: island.Env, Settings: island.Settings,
+			Restart: supervisor.Restart(island.Restart), Health: supervisor.Health(island.Health),
+		}
+	}
+	return specs
+}
+
+// layersOf says which layer each island is in.
+func layersOf(cfg *config.Config) map[string]sdk.Layer {
+	layers := make(map[string]sdk.Layer, len(cfg.Islands))
+	for _, island := range cfg.Islands {
+		layers[island.Name] = island.Layer
+	}
+	return layers
+}
+
+// specOf returns what the reporter's manifest says of a report.
+func specOf(cfg *config.Config, report config.Report) sdk.ReportSpec {
+	island, _ := cfg.Island(report.Island)
+	for _, spec := range island.Manifest.Reports {
+		if spec.Name == report.Name {
+			return spec
+		}
+	}
+	return sdk.ReportSpec{}
+}
+
+// formatsOf lists the formats of each report.
+func formatsOf(cfg *config.Config) map[string][]string {
+	formats := make(map[string][]string, len(cfg.Request.Reports))
+	for _, report := range cfg.Request.Reports {
+		formats[report.Name] = specOf(cfg, report).Formats
+	}
+	return formats
+}
+
+// pipelineOptions joins the configuration, the islands and the gateway's shapes to the pipeline.
+func (h *host) pipelineOptions() pipeline.Options {
+	line := func(k config.Kind) pipeline.Line {
+		return pipeline.Line{Sources: k.Sources, Strategy: strategyOf(k.Strategy)}
+	}
+	req, limits := h.cfg.Request, h.cfg.Host
+	opts := pipeline.Options{
+		Island: h.supervisor.Island, Cache: req.Cache, Store: req.Store,
+		Quotes: line(req.Quotes), Candles: line(req.Candles), Global: line(req.Global), Sentiment: line(req.Sentiment),
+		Catalogue: line(req.Catalogue),
+		Encode: pipeline.Encoders{
+			Quote: func(q sdk.Quote, stale bool) pipeline.Representation {
+				return pipeline.NewRepresentation("json", jsonType, gateway.EncodeQuote(q, stale))
+			},
+			Global: func(g sdk.Global, stale bool) pipeline.Representation {
+				return pipeline.NewRepresentation("json", jsonType, gateway.EncodeGlobal(g, stale))
+			},
+		},
+		NegativeTTL: limits.NegativeTTL, RequestTimeout: limits.RequestTimeout, SourceTimeout: limits.SourceTimeout,
+		LastSourceTimeout: limits.LastSourceTimeout, MaxEntries: limits.NearCache.MaxEntries,
+		MaxBytes: int64(limits.NearCache.MaxMemory), MaxFlights: limits.Limits.MaxColdRequests,
+		Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
+	}
+	for _, report := range req.Reports {
+		opts.Reports = append(opts.Reports, pipeline.Report{
+			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
+			Needs: specOf(h.cfg, report).Needs, Warm: report.Warm,
+		})
+	}
+	return opts
+}
+
+// jsonType is the content type of the answers that the gateway encodes.
+const jsonType = "application/json"
+
+func strategyOf(s config.Strategy) pipeline.Strategy {
+	return pipeline.Strategy{TTL: s.TTL, StaleFor: s.StaleFor}
+}

@@ -1,0 +1,264 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestSourceFaults breaks CoinGecko in every way it is known to break: the report comes from Binance.
+func TestSourceFaults(t *testing.T) {
+	faults := map[string]string{
+		"429 as JSON":      `{"service":"coingecko","kind":"status","status":429,"body":"json"}`,
+		"429 as HTML":      `{"service":"coingecko","kind":"status","status":429,"body":"html","retry_after":"30"}`,
+		"429 as text":      `{"service":"coingecko","kind":"status","status":429,"body":"text"}`,
+		"500":              `{"service":"coingecko","kind":"status","status":500}`,
+		"truncated JSON":   `{"service":"coingecko","kind":"truncate"}`,
+		"connection reset": `{"service":"coingecko","kind":"reset"}`,
+		"silence":          `{"service":"coingecko","kind":"silence"}`,
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			m := startMarket(t)
+			m.fault(t, fault)
+			h := startHost(t, m, nil)
+			began := time.Now()
+			report := h.ok(t, "/api/crypto-report/btc").json(t)
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if got := at(t, report, "provenance.quote.source"); got != "binance-source" {
+				t.Errorf("quote from %v", got)
+			}
+			if at(t, report, "market.price") == nil || at(t, report, "market.market_cap") != nil {
+				t.Errorf("market %v", at(t, report, "market"))
+			}
+			warnings := fmt.Sprint(at(t, report, "warnings"))
+			for _, want := range []string{"global", "USDT"} {
+				if !strings.Contains(warnings, want) {
+					t.Errorf("no warning of %s in %s", want, warnings)
+				}
+			}
+		})
+	}
+}
+
+// TestAllSourcesDown serves what is remembered, marked stale, and refuses the rest politely.
+func TestAllSourcesDown(t *testing.T) {
+	m := startMarket(t)
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": shortLived(t)})
+	h.ok(t, "/api/crypto-report/btc")
+	h.ok(t, "/api/market-data/btc")
+	m.fault(t, `{"service":"*","kind":"status","status":500}`)
+	time.Sleep(3 * time.Second) // past fresh and past the time in which stale answers are refreshed behind the scenes
+	for _, path := range []string{"/api/market-data/btc", "/api/crypto-report/btc"} {
+		r := h.ok(t, path)
+		if got := r.header.Get("X-Cache"); got != "stale" {
+			t.Errorf("%s: X-Cache %s", path, got)
+		}
+	}
+	if at(t, h.ok(t, "/api/market-data/btc").json(t), "stale") != true {
+		t.Error("the quote does not say that it is stale")
+	}
+	r := h.get(t, "/api/crypto-report/sol")
+	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)
+	}
+	h.says(t, "External APIs unavailable, serving cached data")
+	m.heal(t)
+	eventually(t, 40*time.Second, "the sources are back", func() error {
+		if r := h.get(t, "/api/crypto-report/sol"); r.status != http.StatusOK {
+			return fmt.Errorf("%d %s", r.status, r.body)
+		}
+		return nil
+	})
+}
+
+// shortLived is the shipped configuration with strategies of half a second, and breakers of a second.
+func shortLived(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../islands.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, `strategy "`) && !strings.Contains(line, "very_long_term") {
+			name, _, _ := strings.Cut(line, "{")
+			lines[i] = name + `{ ttl = "500ms" }`
+		}
+	}
+	path := filepath.Join(t.TempDir(), "islands.hcl")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestNoNetwork starts a host whose upstreams cannot be reached: it starts, says so, and answers at once.
+func TestNoNetwork(t *testing.T) {
+	h := startHost(t, nil, map[string]string{"COINGECKO_URL": "http://127.0.0.1:1", "BINANCE_URL": "http://127.0.0.1:1"})
+	began := time.Now()
+	r := h.get(t, "/api/crypto-report/btc")
+	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" ||
+		!strings.HasPrefix(r.header.Get("Content-Type"), "application/problem+json") {
+		t.Errorf("%d %v %s", r.status, r.header, r.body)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	h.says(t, "External APIs unavailable, serving cached data")
+	h.ok(t, "/health/ready")
+	if got := at(t, h.ok(t, "/health/external-apis").json(t), "status"); got != "degraded" {
+		t.Errorf("external APIs are %v", got)
+	}
+}
+
+// TestKilledIslands kills each island in turn while warm reports are asked for: none fails, and the island is back.
+func TestKilledIslands(t *testing.T) {
+	m := startMarket(t)
+	h := startHost(t, m, nil)
+	h.ok(t, "/api/crypto-report/btc")
+	var stop atomic.Bool
+	var asked, failed atomic.Int64
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for !stop.Load() {
+				r, err := ask(t.Context(), http.MethodGet, h.url+"/api/crypto-report/btc", nil)
+				asked.Add(1)
+				if err != nil || r.status != http.StatusOK {
+					failed.Add(1)
+					t.Errorf("%d %v %s", r.status, err, r.body)
+					return
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+	}
+	for name, pid := range h.pids(t) {
+		t.Run(name, func(t *testing.T) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 5*time.Second, "back", func() error {
+				island := h.get(t, "/health/islands/"+name).json(t)
+				if at(t, island, "state") != "running" || at(t, island, "restarts") != 1.0 {
+					return fmt.Errorf("%v", island)
+				}
+				if got := at(t, island, "last_crash.signal"); got != "killed" {
+					t.Errorf("last crash: %v", got)
+				}
+				return nil
+			})
+			h.says(t, name, "killed")
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	stop.Store(true)
+	load.Wait()
+	t.Logf("%d requests, %d failed", asked.Load(), failed.Load())
+}
+
+// TestKilledHost kills the host: a second later nothing of it is left, and it starts again.
+func TestKilledHost(t *testing.T) {
+	m := startMarket(t)
+	env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t)}
+	h := startHost(t, m, env)
+	h.ok(t, "/api/crypto-report/btc")
+	pids := h.pids(t)
+	if len(pids) != 5 {
+		t.Errorf("%d islands: %v", len(pids), pids)
+	}
+	if err := h.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-h.done
+	eventually(t, time.Second, "nothing is left", func() error {
+		for name, pid := range pids {
+			if err := gone(pid); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if left, _ := filepath.Glob(filepath.Join(h.data, "run", "i*", "*", "*")); len(left) > 0 {
+			return fmt.Errorf("sockets: %v", left)
+		}
+		return nil
+	})
+	again := startHost(t, m, env)
+	again.ok(t, "/api/crypto-report/btc")
+}
+
+// TestStop stops a host by SIGTERM: exit status 0, nothing left behind.
+func TestStop(t *testing.T) {
+	m := startMarket(t)
+	h := startHost(t, m, nil)
+	h.ok(t, "/api/crypto-report/btc")
+	pids := h.pids(t)
+	if status := h.stop(t); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	for name, pid := range pids {
+		if err := gone(pid); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	left, _ := filepath.Glob(filepath.Join(h.data, "run", "*"))
+	for _, path := range left {
+		if filepath.Base(path) != "lock" {
+			t.Errorf("left behind: %s", path)
+		}
+	}
+}
+
+// TestSecondHost refuses a data directory that another host uses.
+func TestSecondHost(t *testing.T) {
+	m := startMarket(t)
+	h := startHost(t, m, nil)
+	second := launch(t, h.env, "islands", "run", "--config", h.config())
+	second.says(t, "another host runs on the data directory")
+	<-second.done
+	if status := second.cmd.ProcessState.ExitCode(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+// TestThirdPartyIsland adds the forty-line source of the examples by a block in the configuration.
+func TestThirdPartyIsland(t *testing.T) {
+	m := startMarket(t)
+	text, err := os.ReadFile("../../../islands.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(text), "request {\n", `island "fear-greed" {
+  layer  = "external_services"
+  binary = "plugins/fear-greed"
+  config {
+    url = env("FEAR_GREED_URL")
+  }
+}
+
+request {
+  sentiment {
+    sources  = ["fear-greed"]
+    strategy = "medium_term"
+  }
+`, 1)
+	path := filepath.Join(t.TempDir(), "islands.hcl")
+	if err := os.WriteFile(path, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": path})
+	report := h.ok(t, "/api/crypto-report/btc").json(t)
+	if at(t, report, "sentiment.value") == nil || at(t, report, "provenance.sentiment.source") != "fear-greed" {
+		t.Errorf("sentiment %v, provenance %v, warnings %v", at(t, report, "sentiment"), at(t, report, "provenance"), at(t, report, "warnings"))
+	}
+	h.ok(t, "/health/islands/fear-greed")
+}

@@ -1,0 +1,445 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// bin is the folder of the programs, built once for all tests.
+var bin string
+
+func TestMain(m *testing.M) {
+	status := func() int {
+		dir, err := os.MkdirTemp("", "islands-e2e-")
+		if err != nil {
+			return fail(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		bin = dir
+		if err := build(dir); err != nil {
+			return fail(err)
+		}
+		status := m.Run()
+		if err := goleak.Find(); err != nil && status == 0 {
+			return fail(err)
+		}
+		return status
+	}()
+	os.Exit(status)
+}
+
+func fail(err error) int {
+	_, _ = fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// build makes every program, without symbols, as the Makefile does.
+func build(dir string) error {
+	plugins := filepath.Join(dir, "plugins")
+	if err := os.MkdirAll(plugins, 0o700); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"-o", filepath.Join(dir, "islands"), "./host"},
+		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
+		{"-o", plugins + "/", "./plugins/...", "./examples/fear-greed"},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, args...)...)
+		cmd.Dir = "../../.."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %v: %w\n%s", args, err, out)
+		}
+	}
+	return nil
+}
+
+// program is a process that a test started.
+type program struct {
+	cmd   *exec.Cmd
+	done  chan struct{}
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{} // closed and replaced with each line
+}
+
+// launch starts a program and collects its lines. It is killed when the test ends, unless it has ended before.
+func launch(t *testing.T, env map[string]string, name string, args ...string) *program {
+	t.Helper()
+	p := &program{cmd: exec.Command(filepath.Join(bin, name), args...), done: make(chan struct{}), more: make(chan struct{})}
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	for k, v := range env {
+		p.cmd.Env = append(p.cmd.Env, k+"="+v)
+	}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = write, write
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		lines := bufio.NewScanner(read)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.lines = append(p.lines, lines.Text())
+			close(p.more)
+			p.more = make(chan struct{})
+			p.mu.Unlock()
+		}
+	})
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		_ = read.SetReadDeadline(time.Now().Add(time.Second))
+		reading.Wait()
+		_ = read.Close()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, strings.Join(p.tail(60), "\n"))
+		}
+	})
+	return p
+}
+
+func (p *program) tail(n int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.lines[max(0, len(p.lines)-n):]...)
+}
+
+// says waits until a line holds every one of the texts and returns it.
+func (p *program) says(t *testing.T, texts ...string) string {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for from := 0; ; {
+		p.mu.Lock()
+		lines, more := p.lines[from:], p.more
+		from = len(p.lines)
+		p.mu.Unlock()
+		for _, line := range lines {
+			if holdsAll(line, texts) {
+				return line
+			}
+		}
+		select {
+		case <-more:
+		case <-p.done:
+			select {
+			case <-more:
+			case <-time.After(200 * time.Millisecond):
+				t.Fatalf("ended without saying %q:\n%s", texts, strings.Join(p.tail(40), "\n"))
+			}
+		case <-deadline:
+			t.Fatalf("did not say %q:\n%s", texts, strings.Join(p.tail(40), "\n"))
+		}
+	}
+}
+
+func holdsAll(line string, texts []string) bool {
+	for _, text := range texts {
+		if !strings.Contains(line, text) {
+			return false
+		}
+	}
+	return true
+}
+
+// count returns how many lines hold a text.
+func (p *program) count(text string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, line := range p.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// stop ends a program by SIGTERM and returns its exit status.
+func (p *program) stop(t *testing.T) int {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("did not stop within 20 s of SIGTERM")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// client asks without keeping connections, so that a host that was killed leaves nothing half-open behind.
+var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// reply is an answer of the host or the market.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// json decodes the body into an object.
+func (r reply) json(t *testing.T) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(r.body, &v); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+	return v
+}
+
+// at walks into an object by a path such as "provenance.quote.source".
+func at(t *testing.T, v any, path string) any {
+	t.Helper()
+	for key := range strings.SplitSeq(path, ".") {
+		object, ok := v.(map[string]any)
+		if !ok {
+			t.Fatalf("no %q on the way to %q", key, path)
+		}
+		if v, ok = object[key]; !ok {
+			t.Fatalf("no key %q on the way to %q; there are %v", key, path, keysOf(object))
+		}
+	}
+	return v
+}
+
+func keysOf(m map[string]any) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func ask(ctx context.Context, method, url string, body []byte) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, text}, err
+}
+
+// market is a simulated market.
+type market struct {
+	*program
+	url string
+	env map[string]string
+}
+
+func startMarket(t *testing.T) *market {
+	t.Helper()
+	p := launch(t, nil, "marketsim", "--listen", "127.0.0.1:0")
+	line := p.says(t, "listening on ")
+	m := &market{program: p, url: strings.TrimSpace(line[strings.Index(line, "http://"):])}
+	r, err := ask(t.Context(), http.MethodGet, m.url+"/_sim/env", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(r.body, &m.env); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// fault switches faults on.
+func (m *market) fault(t *testing.T, faults string) {
+	t.Helper()
+	if r, err := ask(t.Context(), http.MethodPost, m.url+"/_sim/faults", []byte(faults)); err != nil || r.status != http.StatusOK {
+		t.Fatalf("%v, %s", err, r.body)
+	}
+}
+
+// heal switches all faults off.
+func (m *market) heal(t *testing.T) {
+	t.Helper()
+	if _, err := ask(t.Context(), http.MethodDelete, m.url+"/_sim/faults", nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// requests returns the calls by route since the last time it was asked.
+func (m *market) requests(t *testing.T) map[string]int {
+	t.Helper()
+	r, err := ask(t.Context(), http.MethodGet, m.url+"/_sim/requests", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls map[string]int
+	if err := json.Unmarshal(r.body, &calls); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(t.Context(), http.MethodDelete, m.url+"/_sim/requests", nil); err != nil {
+		t.Fatal(err)
+	}
+	return calls
+}
+
+// host is a running host.
+type host struct {
+	*program
+	url  string
+	data string
+	env  map[string]string
+}
+
+// startHost starts a host with the shipped configuration, unless env names another with ISLANDS_CONFIG, on a data folder
+// of its own, unless env names one.
+func startHost(t *testing.T, m *market, env map[string]string) *host {
+	t.Helper()
+	h := &host{env: map[string]string{"ISLANDS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", "LOG_LEVEL": "info"}}
+	if m != nil {
+		for k, v := range m.env {
+			h.env[k] = v
+		}
+	}
+	for k, v := range env {
+		h.env[k] = v
+	}
+	if h.env["ISLANDS_DATA_DIR"] == "" {
+		h.env["ISLANDS_DATA_DIR"] = dataDir(t)
+	}
+	h.data = h.env["ISLANDS_DATA_DIR"]
+	h.program = launch(t, h.env, "islands", "run", "--config", h.config())
+	var line struct {
+		URL string `json:"url"`
+	}
+	if err := json.Unmarshal([]byte(h.says(t, `"@message":"ready"`)), &line); err != nil {
+		t.Fatal(err)
+	}
+	h.url = line.URL
+	return h
+}
+
+func (h *host) config() string {
+	if path := h.env["ISLANDS_CONFIG"]; path != "" {
+		return path
+	}
+	return "../../../islands.hcl"
+}
+
+// dataDir is a folder with a name short enough for a socket below it.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "isl") //nolint:usetesting // t.TempDir is too long for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// get asks the host.
+func (h *host) get(t *testing.T, path string) reply {
+	t.Helper()
+	r, err := ask(t.Context(), http.MethodGet, h.url+path, nil)
+	if err != nil {
+		t.Fatalf("GET %s: %v", path, err)
+	}
+	return r
+}
+
+// ok asks the host and wants a 200.
+func (h *host) ok(t *testing.T, path string) reply {
+	t.Helper()
+	r := h.get(t, path)
+	if r.status != http.StatusOK {
+		t.Fatalf("GET %s: %d %s", path, r.status, r.body)
+	}
+	return r
+}
+
+// cli runs the command line tool against the host and returns what it prints.
+func (h *host) cli(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "islands"), append(args, "--config", h.config())...)
+	for k, v := range h.env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("islands %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// pids returns the process of each running island by name.
+func (h *host) pids(t *testing.T) map[string]int {
+	t.Helper()
+	var status struct {
+		Islands []struct {
+			Name string `json:"name"`
+			PID  int    `json:"pid"`
+		} `json:"islands"`
+	}
+	if err := json.Unmarshal([]byte(h.cli(t, "status", "--json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	pids := map[string]int{}
+	for _, island := range status.Islands {
+		if island.PID != 0 {
+			pids[island.Name] = island.PID
+		}
+	}
+	return pids
+}
+
+// eventually repeats a check until it holds.
+func eventually(t *testing.T, within time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// gone reports an error while a process lives.
+func gone(pid int) error {
+	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
+		return nil
+	}
+	// A zombie that nobody has reaped yet no longer runs.
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+		return nil
+	}
+	return fmt.Errorf("process %d lives: %s", pid, stat)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/service-islands/islands/config"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// Exit statuses of the program.
+const (
+	exitOK      = 0
+	exitFailure = 1 // what was asked for did not succeed
+	exitUsage   = 2 // the command line or the configuration is wrong
+)
+
+// usageError is a mistake in the command line or the configuration.
+type usageError struct{ error }
+
+// Unwrap returns the mistake.
+func (e usageError) Unwrap() error { return e.error }
+
+// execute runs the program with its arguments and returns its exit status.
+func execute(ctx context.Context, args []string, out, errs io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintln(errs, err)
+		return exitUsage
+	default:
+		_, _ = fmt.Fprintln(errs, "islands:", err)
+		return exitFailure
+	}
+}
+
+// newRoot returns the command with its subcommands.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use: "islands", Short: "A host of islands that make market-data reports",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w\n%s", err, cmd.UsageString())}
+	})
+	root.AddCommand(newRun(), newValidate())
+	return root
+}
+
+// defaultConfig is the configuration that commands read unless told otherwise.
+const defaultConfig = "islands.hcl"
+
+// loadConfig reads a configuration and checks it against the islands' own manifests.
+func loadConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path, config.Options{Describe: process.Describe})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}
+
+func newRun() *cobra.Command {
+	var path, listen string
+	cmd := &cobra.Command{
+		Use: "run", Short: "Start the host and its islands; Ctrl-C or SIGTERM drains and stops them", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			if listen != "" {
+				cfg.Host.Listen = listen
+			}
+			return run(cmd.Context(), cfg, cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration")
+	cmd.Flags().StringVar(&listen, "listen", "", "HOST:PORT of the API, instead of the configuration's")
+	return cmd
+}
+
+// run starts a host, waits for the context's end, and stops it.
+func run(ctx context.Context, cfg *config.Config, logs io.Writer) error {
+	logger := newLogger(cfg.Host.Log, logs)
+	began := time.Now()
+	h, err := startHost(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("ready", "url", "http://"+h.gateway.Addr(), "took", time.Since(began).Round(time.Millisecond))
+	<-ctx.Done()
+	logger.Info("stopping")
+	if err := h.stop(); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// newLogger returns the host's logger.
+func newLogger(log config.Log, out io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "islands", Level: hclog.LevelFromString(log.Level), Output: out, JSONFormat: log.Format == "json",
+		IndependentLevels: false,
+	})
+}
+
+func newValidate() *cobra.Command {
+	return &cobra.Command{
+		Use: "validate [FILE]", Short: "Check a configuration against the islands' own manifests, without starting anything",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := defaultConfig
+			if len(args) > 0 {
+				path = args[0]
+			}
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			enabled := 0
+			for _, island := range cfg.Islands {
+				if island.Enabled {
+					enabled++
+				}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d islands, %d of them enabled\n", path, len(cfg.Islands), enabled)
+			return err
+		},
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/service-islands/islands/host/internal/gateway"
+	"github.com/service-islands/islands/host/internal/observe"
+	"github.com/service-islands/islands/host/internal/supervisor"
+	"github.com/service-islands/islands/sdk"
+)
+
+// operator carries out what an operator asks for.
+type operator struct{ h *host }
+
+var _ gateway.Operator = (*operator)(nil)
+
+// islandStatus is an island as an operator may see it. The CLI reads it.
+type islandStatus struct {
+	Name       string           `json:"name"`
+	Layer      sdk.Layer        `json:"layer"`
+	Version    string           `json:"version"`
+	State      supervisor.State `json:"state"`
+	Status     sdk.Status       `json:"status"`
+	Reason     string           `json:"reason"`
+	PID        int              `json:"pid"`
+	Generation uint64           `json:"generation"`
+	Since      time.Time        `json:"since"`
+	Restarts   int              `json:"restarts"`
+	LastError  string           `json:"last_error"`
+	Health     sdk.Health       `json:"health"`
+}
+
+// hostStatus is what `islands status --json` prints.
+type hostStatus struct {
+	Islands []islandStatus `json:"islands"`
+}
+
+// Status implements gateway.Operator.
+func (o *operator) Status(context.Context) any {
+	out := hostStatus{Islands: []islandStatus{}}
+	for _, s := range o.h.supervisor.Status() {
+		status, reason := observe.StatusOf(stateOf(s))
+		out.Islands = append(out.Islands, islandStatus{
+			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, PID: s.PID,
+			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Health: s.Health,
+		})
+	}
+	return out
+}
+
+// crashReport is a crash as an operator may see it.
+type crashReport struct {
+	Island        string           `json:"island"`
+	At            time.Time        `json:"at"`
+	Cause         supervisor.Cause `json:"cause"`
+	Version       string           `json:"version"`
+	PID           int              `json:"pid"`
+	UptimeSeconds float64          `json:"uptime_seconds"`
+	Code          int              `json:"code"`
+	Signal        string           `json:"signal"`
+	Error         string           `json:"error"`
+	Stderr        string           `json:"stderr"`
+}
+
+// crashReports is what `islands crash NAME --json` prints, the newest first.
+type crashReports struct {
+	Crashes []crashReport `json:"crashes"`
+}
+
+// Crashes implements gateway.Operator.
+func (o *operator) Crashes(name string) (any, error) {
+	crashes, err := o.h.supervisor.Crashes(name)
+	if err != nil {
+		return nil, err
+	}
+	out := crashReports{Crashes: []crashReport{}}
+	for _, c := range crashes {
+		out.Crashes = append(out.Crashes, crashReport{
+			Island: c.Island, At: c.At.UTC(), Cause: c.Cause, Version: c.Version, PID: c.PID, UptimeSeconds: c.Uptime.Seconds(),
+			Code: c.Code, Signal: c.Signal, Error: c.Error, Stderr: c.Stderr,
+		})
+	}
+	return out, nil
+}
+
+// Restart implements gateway.Operator.
+func (o *operator) Restart(ctx context.Context, name string) error {
+	return o.h.supervisor.Restart(ctx, name)
+}
+
+// Reset implements gateway.Operator.
+func (o *operator) Reset(ctx context.Context, name string) error {
+	return o.h.supervisor.Reset(ctx, name)
+}
+
+// Invalidate implements gateway.Operator.
+func (o *operator) Invalidate(ctx context.Context, patterns []string) (int, error) {
+	return o.h.requests.Invalidate(ctx, patterns)
+}
+
+// SetTier implements gateway.Operator.
+func (o *operator) SetTier(ctx context.Context, tier string, enabled bool) error {
+	return o.h.requests.SetTier(ctx, tier, enabled)
+}
