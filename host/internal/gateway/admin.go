@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// adminRoutes are what an operator may do. Guard decides who is one.
+func (g *Gateway) adminRoutes(app *fiber.App, guard fiber.Handler) {
+	op := g.opts.Operator
+	admin := app.Group("/admin", guard)
+	admin.Get("/status", g.operate(func(ctx context.Context, _ *fiber.Ctx) (any, error) { return op.Status(ctx), nil }))
+	admin.Get("/islands/:name/crashes", g.operate(func(_ context.Context, c *fiber.Ctx) (any, error) {
+		name, err := islandName(c)
+		if err != nil {
+			return nil, err
+		}
+		return op.Crashes(name)
+	}))
+	admin.Post("/islands/:name/restart", g.operate(onIsland("restarted", op.Restart)))
+	admin.Post("/islands/:name/reset", g.operate(onIsland("reset", op.Reset)))
+	admin.Post("/cache/invalidate", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		var req struct {
+			Patterns []string `json:"patterns"`
+		}
+		if err := readBody(c, &req); err != nil {
+			return nil, err
+		}
+		if err := checkPatterns(req.Patterns); err != nil {
+			return nil, err
+		}
+		n, err := op.Invalidate(ctx, req.Patterns)
+		return map[string]int{"invalidated": n}, err
+	}))
+	admin.Post("/cache/tiers/:tier", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		tier := strings.Clone(c.Params("tier"))
+		if tier != "l1" && tier != "l2" {
+			return nil, sdk.Errorf(sdk.NotFound, "no tier %q; the tiers are l1 and l2", shown(tier))
+		}
+		var req struct {
+			Enabled *bool `json:"enabled"`
+		}
+		if err := readBody(c, &req); err != nil {
+			return nil, err
+		}
+		if req.Enabled == nil {
+			return nil, badBody("enabled", "is required: true or false")
+		}
+		return map[string]any{"tier": tier, "enabled": *req.Enabled}, op.SetTier(ctx, tier, *req.Enabled)
+	}))
+}
+
+// onIsland carries out a change of one island that takes no more than its name.
+func onIsland(done string, change func(context.Context, string) error) func(context.Context, *fiber.Ctx) (any, error) {
+	return func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		name, err := islandName(c)
+		if err != nil {
+			return nil, err
+		}
+		if len(bytes.TrimSpace(c.Request().Body())) > 0 {
+			if err := readBody(c, &struct{}{}); err != nil {
+				return nil, err
+			}
+		}
+		return map[string]string{"island": name, "result": done}, change(ctx, name)
+	}
+}
+
+// operate carries out an operator's request. Its errors are shown in full, other than those of the API.
+func (g *Gateway) operate(do func(context.Context, *fiber.Ctx) (any, error)) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		ctx := contextOf(c)
+		ctx.deadline = ctx.started.Add(g.limits.operation) // Nobody else has the context yet.
+		if c.Method() == http.MethodPost {
+			g.opts.Logger.Info("operator request", "path", instance(c.Context().URI().PathOriginal()),
+				"request_id", ctx.requestID())
+		}
+		body, err := do(ctx, c)
+		if err != nil {
+			return operatorProblem(err)
+		}
+		return g.writeInsight(c, body, http.StatusOK)
+	}
+}
+
+// operatorProblem is an error with its own text.
+func operatorProblem(err error) *problem {
+	var ready *problem
+	if errors.As(err, &ready) {
+		return ready
+	}
+	p := *problemOf(err)
+	p.detail = err.Error()
+	return &p
+}
+
+// bearer lets those pass who know the admin token. Others learn nothing, not even that there is something here.
+func bearer(token sdk.Secret) fiber.Handler {
+	want := sha256.Sum256([]byte(token.Reveal()))
+	return func(c *fiber.Ctx) error {
+		c.Response().Header.Del(fiber.HeaderAccessControlAllowOrigin)
+		scheme, given, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+		got := sha256.Sum256([]byte(given))
+		// Digests have one length, so that the comparison tells nothing about that of the token.
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
+			return fiber.ErrNotFound
+		}
+		return c.Next()
+	}
+}
+
+// anyone lets everybody pass: who may open the socket is for the file system to say.
+func anyone(c *fiber.Ctx) error { return c.Next() }
+
+// readBody reads a JSON object, strictly.
+func readBody(c *fiber.Ctx, into any) error {
+	d := json.NewDecoder(bytes.NewReader(c.Request().Body()))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if errors.Is(err, io.EOF) {
+			return badBody("", "a JSON object is required")
+		}
+		return badBody("", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return badBody("", "one JSON object is required, and nothing after it")
+	}
+	return nil
+}
+
+func badBody(member, detail string) *problem {
+	return &problem{
+		status: http.StatusBadRequest, code: "invalid_body", title: "Invalid body",
+		detail: "The body is not what this route takes.", faults: []fault{{Parameter: member, Detail: detail}},
+	}
+}
+
+// Bounds of one invalidation.
+const (
+	maxPatterns = 1000
+	maxPattern  = 512
+)
+
+func checkPatterns(patterns []string) error {
+	if len(patterns) == 0 || len(patterns) > maxPatterns {
+		return badBody("patterns", fmt.Sprintf("wants 1 to %d keys or globs such as crypto_report_*", maxPatterns))
+	}
+	for _, pattern := range patterns {
+		if pattern == "" || len(pattern) > maxPattern {
+			return badBody("patterns", fmt.Sprintf("a key or glob has 1 to %d bytes", maxPattern))
+		}
+	}
+	return nil
+}

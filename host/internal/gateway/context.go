@@ -1,0 +1,130 @@
+package gateway
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// maxRequestID is the longest request id that is taken over from a client, in bytes.
+const maxRequestID = 64
+
+// requestContext is the context of one request. A warm answer never looks at it, so that its timer, its channel and the
+// value that carries the request id are made when they are first asked for. It is not recycled: a load that outlives
+// its request goes on reading the values.
+type requestContext struct {
+	base     context.Context //nolint:containedctx // It is a context itself, and this is its parent.
+	started  time.Time
+	deadline time.Time
+	idLen    uint8
+	idBytes  [maxRequestID]byte
+
+	mu     sync.Mutex
+	ended  bool
+	values context.Context //nolint:containedctx // The part of this context that carries the request id.
+	live   context.Context //nolint:containedctx // The part of this context that ends.
+	cancel context.CancelFunc
+}
+
+var _ context.Context = (*requestContext)(nil)
+
+// Deadline is when the request's time is up.
+func (rc *requestContext) Deadline() (time.Time, bool) { return rc.deadline, true }
+
+// Done is closed when the request's time is up, the request has ended, or the gateway gives up on it.
+func (rc *requestContext) Done() <-chan struct{} {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	if rc.live == nil {
+		rc.live, rc.cancel = context.WithDeadline(rc.valuesLocked(), rc.deadline)
+		if rc.ended {
+			rc.cancel()
+		}
+	}
+	return rc.live.Done()
+}
+
+// Err says why the context is done, nil while it is not.
+func (rc *requestContext) Err() error {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	switch {
+	case rc.live != nil:
+		return rc.live.Err()
+	case rc.ended:
+		return context.Canceled
+	case !time.Now().Before(rc.deadline):
+		return context.DeadlineExceeded
+	default:
+		return rc.base.Err()
+	}
+}
+
+// Value returns the request id under its key.
+func (rc *requestContext) Value(key any) any {
+	rc.mu.Lock()
+	ctx := rc.live
+	if ctx == nil {
+		ctx = rc.valuesLocked()
+	}
+	rc.mu.Unlock()
+	return ctx.Value(key)
+}
+
+func (rc *requestContext) valuesLocked() context.Context {
+	if rc.values == nil {
+		rc.values = sdk.WithRequestID(rc.base, rc.requestID())
+	}
+	return rc.values
+}
+
+// end tells those who still wait that nobody listens any more.
+func (rc *requestContext) end() {
+	rc.mu.Lock()
+	rc.ended = true
+	cancel := rc.cancel
+	rc.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// id is the request id, valid as long as the context.
+func (rc *requestContext) id() []byte { return rc.idBytes[:rc.idLen] }
+
+func (rc *requestContext) requestID() string { return string(rc.id()) }
+
+// takeID takes a client's request id over when it is sane, and makes one otherwise.
+func (rc *requestContext) takeID(offered []byte) {
+	if saneRequestID(offered) {
+		rc.idLen = uint8(copy(rc.idBytes[:], offered))
+		return
+	}
+	const digits = "0123456789abcdef"
+	random := rand.Uint64()
+	for i := range 16 {
+		rc.idBytes[i] = digits[random&15]
+		random >>= 4
+	}
+	rc.idLen = 16
+}
+
+// saneRequestID reports whether an id consists of 1 to 64 letters, digits, dots, underscores and hyphens.
+func saneRequestID(id []byte) bool {
+	if len(id) == 0 || len(id) > maxRequestID {
+		return false
+	}
+	for _, c := range id {
+		if !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+}

@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/valyala/fasthttp"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// Gateway is the HTTP side of the host.
+type Gateway struct {
+	opts   Options
+	limits limits
+
+	public *server
+	admin  *server // nil without an admin socket
+
+	// base ends when the gateway gives up on the requests that still run.
+	base     context.Context //nolint:containedctx // Every request's context descends from it; Shutdown ends it.
+	giveUp   context.CancelFunc
+	draining atomic.Bool
+
+	start sync.Once
+	stop  sync.Once
+	err   error // of the shutdown
+}
+
+// limits bound what a client may take. They are not options: nobody needs others, except for tests that cannot wait.
+type limits struct {
+	header    int // bytes of the request line and header
+	body      int // bytes of a body
+	read      time.Duration
+	write     time.Duration
+	idle      time.Duration
+	operation time.Duration // of an operator
+	straggler time.Duration // for requests that were given up on to end
+}
+
+func defaultLimits() limits {
+	return limits{
+		header: 8 << 10, body: 64 << 10, read: 10 * time.Second, write: 30 * time.Second, idle: 75 * time.Second,
+		operation: time.Minute, straggler: time.Second,
+	}
+}
+
+// New makes a gateway. It does not listen yet. An InvalidArgument error names what is missing or cannot be meant.
+func New(opts Options) (*Gateway, error) { return newGateway(opts, defaultLimits()) }
+
+func newGateway(opts Options, l limits) (*Gateway, error) {
+	switch {
+	case opts.Market == nil:
+		return nil, sdk.Errorf(sdk.InvalidArgument, "a gateway needs a Market")
+	case opts.Insight == nil:
+		return nil, sdk.Errorf(sdk.InvalidArgument, "a gateway needs an Insight")
+	case opts.Operator == nil && (opts.AdminSocket != "" || opts.AdminToken != ""):
+		return nil, sdk.Errorf(sdk.InvalidArgument, "a gateway with an admin socket or token needs an Operator")
+	}
+	for name, formats := range opts.Reports {
+		if _, ok := parseSymbol(name); !ok || reserved[name] {
+			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q cannot be a route: a name has at most 32 letters, digits and "+
+				"hyphens and is not that of another route", name)
+		}
+		if len(formats) == 0 {
+			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q comes in no format", name)
+		}
+	}
+	if opts.RequestTimeout <= 0 {
+		opts.RequestTimeout = 10 * time.Second
+	}
+	if opts.MaxSymbols <= 0 {
+		opts.MaxSymbols = 250
+	}
+	if opts.Logger == nil {
+		opts.Logger = hclog.NewNullLogger()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	g := &Gateway{opts: opts, limits: l}
+	g.base, g.giveUp = context.WithCancel(context.Background())
+	app := g.newApp()
+	g.publicRoutes(app)
+	if opts.AdminToken != "" {
+		g.adminRoutes(app, bearer(opts.AdminToken))
+	}
+	g.public = g.newServer(app, true)
+	if opts.AdminSocket != "" {
+		app := g.newApp()
+		g.adminRoutes(app, anyone)
+		g.admin = g.newServer(app, false)
+	}
+	return g, nil
+}
+
+// reserved are the names under /api that no report may have.
+var reserved = map[string]bool{"market-data": true, "candles": true, "history": true, "symbols": true, "stream": true}
+
+// Handler returns what answers the API's requests, for tests and benchmarks without a socket.
+func (g *Gateway) Handler() fasthttp.RequestHandler { return g.public.handler }
+
+// Addr is where the API listens, empty before Start.
+func (g *Gateway) Addr() string {
+	if l := g.public.listener; l != nil {
+		return l.Addr().String()
+	}
+	return ""
+}
+
+// Start listens, on the address of the API and on the admin socket, and returns when both are open. It may be called
+// once; when it fails nothing is left open.
+func (g *Gateway) Start() error {
+	err := errors.New("a gateway starts once")
+	g.start.Do(func() { err = g.listen() })
+	return err
+}
+
+func (g *Gateway) listen() error {
+	if g.base.Err() != nil {
+		return errors.New("the gateway was shut down")
+	}
+	var config net.ListenConfig
+	public, err := config.Listen(g.base, "tcp", g.opts.Listen)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", g.opts.Listen, err)
+	}
+	if g.admin != nil {
+		admin, err := listenAdmin(g.base, g.opts.AdminSocket)
+		if err != nil {
+			return errors.Join(fmt.Errorf("opening the admin socket: %w", err), public.Close())
+		}
+		g.admin.serve(admin)
+	}
+	g.public.serve(public)
+	return nil
+}
+
+// listenAdmin opens the admin socket for this user alone. A file that a host left behind when it was killed is removed;
+// one that somebody answers on is not.
+func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case info.Mode().Type() != os.ModeSocket:
+		return nil, fmt.Errorf("%s exists and is not a socket", path)
+	default:
+		dialer := net.Dialer{Timeout: time.Second}
+		conn, err := dialer.DialContext(ctx, "unix", path)
+		if err == nil {
+			return nil, errors.Join(fmt.Errorf("another host answers on %s", path), conn.Close())
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("whether a host answers on %s is not to be found out: %w", path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	// The mode of the open descriptor becomes that of the file, so that it is never wider, not even for a moment.
+	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		var failed error
+		err := conn.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, failed)
+	}}
+	listener, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+// Shutdown stops accepting, waits for the requests under way until the context ends, gives up on those that are left,
+// and removes the admin socket. It may be called twice, and without a Start.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	g.stop.Do(func() {
+		g.draining.Store(true)
+		errs := make([]error, 2)
+		var both sync.WaitGroup
+		for i, s := range []*server{g.public, g.admin} {
+			if s != nil {
+				both.Go(func() { errs[i] = s.drain(ctx) })
+			}
+		}
+		both.Wait()
+		g.giveUp()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limits.straggler)
+		defer cancel()
+		for i, s := range []*server{g.public, g.admin} {
+			if s != nil {
+				errs[i] = errors.Join(errs[i], s.finish(grace))
+			}
+		}
+		g.err = errors.Join(errs...)
+	})
+	return g.err
+}
