@@ -67,7 +67,11 @@ func errorToWire(err error) error {
 	if errors.As(err, &e) {
 		failure.Setting = e.Setting
 	}
-	st := status.New(codeOf[sdk.KindOf(err)], failure.GetMessage())
+	code, known := codeOf[sdk.KindOf(err)]
+	if !known {
+		code = codes.Unknown // The zero code would say that all is well.
+	}
+	st := status.New(code, failure.GetMessage())
 	if detailed, err := st.WithDetails(failure); err == nil {
 		st = detailed
 	}

@@ -115,24 +115,28 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 
 // connect starts the process and shakes hands. When the context ends first, the process is killed, which also ends
 // go-plugin's wait for it.
-func (p *Process) connect(ctx context.Context, started <-chan *islandRunner) (conn grpc.ClientConnInterface, err error) {
-	connected := make(chan struct{})
+func (p *Process) connect(ctx context.Context, started <-chan *islandRunner) (grpc.ClientConnInterface, error) {
+	type result struct {
+		conn grpc.ClientConnInterface
+		err  error
+	}
+	connected := make(chan result, 1)
 	go func() {
-		defer close(connected)
-		conn, err = p.dispense()
+		conn, err := p.dispense()
+		connected <- result{conn, err}
 	}()
 	select {
 	case p.runner = <-started:
-	case <-connected: // not even started
+	case r := <-connected: // not even started
 		select {
 		case p.runner = <-started:
 		default:
 		}
-		return conn, err
+		return r.conn, r.err
 	}
 	select {
-	case <-connected:
-		return conn, err
+	case r := <-connected:
+		return r.conn, r.err
 	case <-ctx.Done():
 		p.runner.kill()
 		<-connected
