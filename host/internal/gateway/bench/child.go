@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// program is what to start and how.
+type program struct {
+	path string
+	args []string
+	env  []string
+	// cpus the program may use; all that the bench may when empty.
+	cpus processors
+	// log is the file for what the program prints.
+	log string
+	// input is what it reads first. Its standard input then stays open for as long as the bench lives.
+	input []byte
+}
+
+// child is a program that runs.
+type child struct {
+	name   string
+	log    string
+	began  time.Time // when it was started
+	handle *os.Process
+	stdin  io.WriteCloser
+	done   chan struct{} // closed once it has ended and was waited for
+	result error         // how it ended; to be read after done
+}
+
+// start starts a program. Whoever calls it calls end.
+func (p program) start() (*child, error) {
+	c := &child{name: filepath.Base(p.path), log: p.log, done: make(chan struct{})}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, fmt.Errorf("log of %s: %w", c.name, err)
+	}
+	cmd := &exec.Cmd{
+		Path: p.path, Args: append([]string{p.path}, p.args...), Env: p.env, Stdout: log, Stderr: log, SysProcAttr: attributes(),
+		WaitDelay: time.Second, // A grandchild that holds the output open must not hold up the end.
+	}
+	if c.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	started := make(chan error, 1)
+	go func() {
+		// Never unlocked: the kernel kills the child when the thread that forked it ends, and the thread, bound as it is
+		// to the child's processors, must not run anything else.
+		runtime.LockOSThread()
+		defer close(c.done)
+		err := p.cpus.bindThread()
+		c.began = time.Now()
+		if err == nil {
+			err = cmd.Start()
+			c.handle = cmd.Process
+		}
+		started <- err
+		if err == nil {
+			c.result = cmd.Wait()
+		}
+	}()
+	err = errors.Join(<-started, log.Close()) // The child has a descriptor of its own.
+	if err == nil {
+		_, err = c.stdin.Write(p.input)
+	}
+	switch {
+	case err == nil:
+		return c, nil
+	case c.handle != nil:
+		return nil, errors.Join(fmt.Errorf("start %s: %w", c.name, err), c.kill())
+	default:
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
+	}
+}
+
+// failure says how a child ended that should not have ended, with the last of what it said. It is for after done.
+func (c *child) failure() error {
+	how := c.result
+	if how == nil {
+		how = errors.New("by itself")
+	}
+	return fmt.Errorf("%s ended: %w; it said: %s", c.name, how, c.said())
+}
+
+// said returns the last lines that the child printed.
+func (c *child) said() string {
+	const most = 2000 // bytes
+	text, err := os.ReadFile(c.log)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(text[max(0, len(text)-most):]))
+}
+
+// end asks the child to end, kills it when it has not done so within the grace time, and returns when it is gone.
+func (c *child) end(grace time.Duration) error {
+	_ = c.stdin.Close() // Closed already when the child ended first.
+	err := c.signal(syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return err
+	case <-timer.C:
+	}
+	return errors.Join(err, fmt.Errorf("%s did not end within %v and was killed", c.name, grace), c.kill())
+}
+
+// kill ends the child at once and returns when it is gone.
+func (c *child) kill() error {
+	err := c.signal(syscall.SIGKILL)
+	<-c.done
+	return err
+}
+
+func (c *child) signal(sig os.Signal) error {
+	if err := c.handle.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %v to %s: %w", sig, c.name, err)
+	}
+	return nil
+}
