@@ -25,7 +25,7 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 
 func (s *source) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
 	var body struct{ Data [1]map[string]string } // every value is a string
-	err := s.client.GetJSON(ctx, upstream.Request{Retries: req.Retries}, &body)
+	err := s.client.GetJSON(ctx, upstream.Request{Path: "/", Retries: req.Retries}, &body)
 	value, bad := strconv.ParseFloat(body.Data[0]["value"], 64)
 	if err == nil && bad != nil {
 		err = sdk.Errorf(sdk.BadUpstream, "the index is no number: %w", bad)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,7 +121,8 @@ func launch(t *testing.T, env map[string]string, name string, args ...string) *p
 		reading.Wait()
 		_ = read.Close()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, strings.Join(p.tail(60), "\n"))
+			said := slices.DeleteFunc(p.tail(300), func(line string) bool { return strings.Contains(line, "completed successfully") })
+			t.Logf("%s said:\n%s", name, strings.Join(said, "\n"))
 		}
 	})
 	return p

@@ -137,7 +137,7 @@ func TestReportEndToEnd(t *testing.T) {
 			})
 			if redis != "" {
 				eventually(t, 5*time.Second, "Redis holds crypto_report_btc with both TTLs", func() error {
-					ttl, err := strconv.Atoi(redisSays(t, redis, "PTTL", "islands:crypto_report_btc"))
+					ttl, err := strconv.Atoi(redisSays(t, redis, "PTTL", "islands:value:crypto_report_btc"))
 					if err != nil || ttl < int(24*time.Hour/time.Millisecond) || ttl > int(25*time.Hour/time.Millisecond) {
 						return fmt.Errorf("PTTL %d, %w", ttl, err)
 					}

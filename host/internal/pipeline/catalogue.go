@@ -47,7 +47,7 @@ func rankOrLast(rank int) int {
 
 func (r *Requests) loadCatalogue(ctx context.Context, _ any) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Catalogue.Sources, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, r.opts.Catalogue.Sources, fewRetries, func(ctx context.Context, a attempt) error {
 		assets, err := a.island.Catalogue(ctx, sdk.CatalogueRequest{Retries: a.retries})
 		if err != nil {
 			return err

@@ -190,6 +190,11 @@ func (c *climb) load(ctx context.Context) {
 	now := c.r.opts.Now()
 	for i, s := range open {
 		switch got := results[i]; {
+		case got.err == nil && got.stale:
+			if s.best == nil {
+				s.best = c.k.entry(s.key, got.noun, now, now, now.Add(c.k.strategy.StaleFor))
+			}
+			c.keepStale(s, now, 0)
 		case got.err == nil:
 			ttl := c.k.strategy.TTL
 			if got.poor {
@@ -200,22 +205,36 @@ func (c *climb) load(ctx context.Context) {
 			s.writeCache, s.writeStore = true, true
 			c.keep(s)
 		case definite(got.err):
-			s.best = nil
-			c.r.near.put(negative(s.key, got.err, now, now.Add(c.r.opts.NegativeTTL)), c.began)
-			c.land(s, outcome{err: got.err})
+			c.fail(s, got.err, now, c.r.opts.NegativeTTL)
 		case s.best != nil:
-			wait := min(max(sdk.RetryAfter(got.err), minRetry), maxRetry)
-			s.best.retryAt.Store(now.Add(wait).UnixNano())
-			s.writeCache, s.writeStore = false, false
-			c.r.near.put(s.best, c.began)
-			c.r.counts.staleServed.Add(1)
-			c.land(s, outcome{answer: c.k.stale(s.best)})
+			c.keepStale(s, now, sdk.RetryAfter(got.err))
 		default:
-			s.best = nil
-			c.land(s, outcome{err: got.err})
+			c.fail(s, got.err, now, failureTTL)
 		}
 	}
 }
+
+// keepStale answers with a value that is stale, and has it loaded again after a pause.
+func (c *climb) keepStale(s *step, now time.Time, retryAfter time.Duration) {
+	s.best.retryAt.Store(now.Add(min(max(retryAfter, minRetry), maxRetry)).UnixNano())
+	s.writeCache, s.writeStore = false, false
+	c.r.near.put(s.best, c.began)
+	c.r.counts.staleServed.Add(1)
+	c.land(s, outcome{answer: c.k.stale(s.best)})
+}
+
+// fail answers with an error and remembers it for a while.
+func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
+	s.best = nil
+	if !errors.Is(err, sdk.Canceled) {
+		c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began)
+	}
+	c.land(s, outcome{err: err})
+}
+
+// failureTTL is how long a failure is remembered when there is nothing to serve instead: in an outage, thousands of
+// requests a second must not each walk down to the sources to hear the same.
+const failureTTL = time.Second
 
 // minRetry and maxRetry bound the pause after a load that failed while a stale value could be served.
 const (

@@ -162,7 +162,7 @@ func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loade
 	for i := range questions {
 		missing[i] = i
 	}
-	err := r.sources.walk(ctx, names, func(ctx context.Context, a attempt) error {
+	err := r.sources.walk(ctx, names, allRetries, func(ctx context.Context, a attempt) error {
 		req := sdk.QuotesRequest{VsCurrency: first.vsCurrency, Retries: a.retries}
 		for _, i := range missing {
 			req.Assets = append(req.Assets, questions[i].arg.(quoteArg).asset)
@@ -256,7 +256,7 @@ func (r *Requests) Candles(ctx context.Context, symbol, vsCurrency string, inter
 func (r *Requests) loadCandles(ctx context.Context, question any) (out loaded) {
 	r.counts.loads.Add(1)
 	arg := question.(candlesArg)
-	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		candles, err := a.island.Candles(ctx, sdk.CandlesRequest{
 			Asset: arg.asset, VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
 		})
@@ -277,12 +277,16 @@ func (r *Requests) loadCandles(ctx context.Context, question any) (out loaded) {
 
 // Global answers how the whole market is.
 func (r *Requests) Global(ctx context.Context, vsCurrency string) (Answer, error) {
-	return r.get(ctx, r.kinds.global, question{key: "global" + suffix(vsCurrency), arg: vsCurrency})
+	return r.get(ctx, r.kinds.global, globalQuestion(vsCurrency))
+}
+
+func globalQuestion(vsCurrency string) question {
+	return question{key: "global" + suffix(vsCurrency), arg: vsCurrency}
 }
 
 func (r *Requests) loadGlobal(ctx context.Context, question any) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Global.Sources, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, r.opts.Global.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		global, err := a.island.Global(ctx, sdk.GlobalRequest{VsCurrency: question.(string), Retries: a.retries})
 		if err != nil {
 			return err
@@ -299,7 +303,7 @@ func (r *Requests) sentiment(ctx context.Context) (Answer, error) {
 
 func (r *Requests) loadSentiment(ctx context.Context, _ any) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		sentiment, err := a.island.Sentiment(ctx, sdk.SentimentRequest{Retries: a.retries})
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,7 +140,8 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 	if err != nil {
 		return loaded{err: err}
 	}
-	return loaded{noun: report, poor: poor}
+	stale := (req.Quote == nil || slices.Contains(req.Stale, "quote")) && (req.Candles == nil || slices.Contains(req.Stale, "candles"))
+	return loaded{noun: report, poor: poor || len(req.Stale) > 0, stale: stale}
 }
 
 // withReserve shortens a context's deadline.
@@ -164,13 +166,15 @@ func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, a
 		wait.Go(func() { n.answer, n.err = get() })
 	}
 	fetch("quote", needs.Quote, func() (Answer, error) {
-		return r.get(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset: asset, vsCurrency: arg.vsCurrency}))
+		return r.insist(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset: asset, vsCurrency: arg.vsCurrency}))
 	})
 	fetch("candles", needs.DailyCandles > 0, func() (Answer, error) {
-		return r.get(ctx, r.kinds.candles, candlesQuestion(arg.symbol,
+		return r.insist(ctx, r.kinds.candles, candlesQuestion(arg.symbol,
 			candlesArg{asset: asset, vsCurrency: arg.vsCurrency, interval: sdk.Interval1d, limit: needs.DailyCandles}))
 	})
-	fetch("global", needs.Global, func() (Answer, error) { return r.Global(ctx, arg.vsCurrency) })
+	fetch("global", needs.Global, func() (Answer, error) {
+		return r.insist(ctx, r.kinds.global, globalQuestion(arg.vsCurrency))
+	})
 	fetch("sentiment", needs.Sentiment, func() (Answer, error) { return r.sentiment(ctx) })
 	wait.Wait()
 	done := make([]need, len(out))
@@ -203,7 +207,7 @@ func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset sdk.Asse
 		if source == given {
 			continue
 		}
-		answer, err := r.get(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset, arg.vsCurrency, source}))
+		answer, err := r.insist(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset, arg.vsCurrency, source}))
 		if err == nil && !answer.Stale {
 			return []sdk.Quote{answer.Noun().(sdk.Quote)}
 		}
@@ -238,7 +242,11 @@ const reporterRetry = 2 * time.Second
 // worstOf is what the vital needs' failures come to: a failure before an answer, and the first of each.
 func worstOf(errs []error) error {
 	for _, err := range errs {
-		if !definite(err) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			// The needs' share of the time ran out, not the client's patience.
+			return &sdk.Error{Kind: sdk.Unavailable, Message: "the sources did not answer in time", RetryAfter: defaultRetryAfter}
+		case !definite(err):
 			return err
 		}
 	}
@@ -267,6 +275,13 @@ func plainly(err error) string {
 // Warm makes the reports of the warm lists, and the global figures, once; what fails is asked for again with growing
 // pauses until the context ends.
 func (r *Requests) Warm(ctx context.Context) {
+	// What is loaded before the invalidation stream stands would have to be confirmed after.
+	select {
+	case <-r.stands:
+	case <-time.After(maxReopen):
+	case <-ctx.Done():
+		return
+	}
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
 		missing := 0
 		for name, rk := range r.reports {

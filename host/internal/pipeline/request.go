@@ -32,6 +32,9 @@ type kind struct {
 type question struct {
 	key string
 	arg any
+	// insist asks for a fresh answer as long as one can be had: what goes into a report is not to be half a minute old
+	// because nobody asked for it before.
+	insist bool
 }
 
 // loaded is the answer to a question.
@@ -40,6 +43,8 @@ type loaded struct {
 	err  error
 	// poor answers lack something because a source failed; they are fresh for PoorTTL at most.
 	poor bool
+	// stale answers are made of what is stale: no better than an older answer that is there, and stale themselves.
+	stale bool
 }
 
 // outcome is what a question comes to.
@@ -67,6 +72,8 @@ type Requests struct {
 	slots   chan struct{} // one per flight that leads
 
 	cacheMode, storeMode *mode
+	stands               chan struct{} // closed when the invalidation stream stands for the first time
+	stood                sync.Once
 
 	ctx    context.Context //nolint:containedctx // the life of the flights, which outlive the requests that began them
 	cancel context.CancelFunc
@@ -80,7 +87,7 @@ func New(opts Options) *Requests {
 	opts = opts.withDefaults()
 	r := &Requests{
 		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
+		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
@@ -89,6 +96,8 @@ func New(opts Options) *Requests {
 	r.reports = r.newReports()
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
+	} else {
+		close(r.stands)
 	}
 	return r
 }
@@ -107,6 +116,12 @@ func (r *Requests) get(ctx context.Context, k *kind, q question) (Answer, error)
 	}
 	out := r.getMany(ctx, k, []question{q})[0]
 	return out.answer, out.err
+}
+
+// insist answers one question with a fresh answer as long as one can be had.
+func (r *Requests) insist(ctx context.Context, k *kind, q question) (Answer, error) {
+	q.insist = true
+	return r.get(ctx, k, q)
 }
 
 // getMany answers questions of one kind, in their order. Those that must be loaded are loaded in one batch.
@@ -204,7 +219,7 @@ func (r *Requests) peek(k *kind, q question) (outcome, bool) {
 		return outcome{answer: Answer{entry: e, reps: e.reps, Tier: TierNear}, err: e.err}, true
 	case e.err != nil || !now.Before(e.staleUntil):
 		return outcome{}, false
-	case now.Before(e.freshUntil.Add(k.strategy.TTL)) || now.UnixNano() < e.retryAt.Load():
+	case (!q.insist && now.Before(e.freshUntil.Add(k.strategy.TTL))) || now.UnixNano() < e.retryAt.Load():
 		return outcome{answer: k.stale(e)}, true
 	default:
 		return outcome{}, false

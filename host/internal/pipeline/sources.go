@@ -130,7 +130,10 @@ var errEnough = errors.New("enough")
 
 // walk asks the sources of a line in their order until call returns errEnough, and returns nil then. Otherwise it returns
 // one error for all: NotFound or Unsupported when that is all they said, else Unavailable with the shortest wait.
-func (s *sources) walk(ctx context.Context, names []string, call func(context.Context, attempt) error) error {
+//
+// The last in line may try again, at most retries times; not while it is failing anyway, since that would only make
+// everybody wait.
+func (s *sources) walk(ctx context.Context, names []string, retries int, call func(context.Context, attempt) error) error {
 	if len(names) == 0 {
 		return sdk.Errorf(sdk.Unsupported, "no source is configured")
 	}
@@ -146,7 +149,10 @@ func (s *sources) walk(ctx context.Context, names []string, call func(context.Co
 			a := attempt{island: island, name: src.name, first: src.name == names[0]}
 			timeout := s.opts.SourceTimeout
 			if i == len(ready)-1 {
-				timeout, a.retries = s.opts.LastSourceTimeout, maxRetries
+				timeout = s.opts.LastSourceTimeout
+				if !src.isFailing() {
+					a.retries = retries
+				}
 			}
 			err = s.try(ctx, timeout, a, call)
 		}
@@ -165,14 +171,25 @@ func (s *sources) walk(ctx context.Context, names []string, call func(context.Co
 	return joined(failed)
 }
 
-// maxRetries is the retry allowance of the last source in line: 1 s, 2 s and 4 s of pauses.
-const maxRetries = 3
+// Retry allowances of the last source in line: pauses of 1 s, 2 s and 4 s. What others wait for, such as the catalogue, is
+// tried again once.
+const (
+	allRetries = 3
+	fewRetries = 1
+)
 
 // try makes one attempt within its timeout.
 func (s *sources) try(ctx context.Context, timeout time.Duration, a attempt, call func(context.Context, attempt) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return call(ctx, a)
+}
+
+// isFailing reports whether the last attempt failed.
+func (src *source) isFailing() bool {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.failing
 }
 
 // ready lists the sources that may be asked now; the others go to failed.
@@ -234,10 +251,7 @@ func (s *sources) judge(ok bool, err error) {
 		return
 	}
 	for _, src := range s.byName {
-		src.mu.Lock()
-		failing := src.failing
-		src.mu.Unlock()
-		if !failing {
+		if !src.isFailing() {
 			return
 		}
 	}

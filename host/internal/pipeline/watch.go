@@ -58,6 +58,7 @@ func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
 		case e.Type == sdk.CacheHello:
 			stood = true
 			r.near.trust()
+			r.stood.Do(func() { close(r.stands) })
 		case e.Type == sdk.CacheFlushed || missed(last, e):
 			// Anything may have changed: what is there must be confirmed again, one by one.
 			r.near.trust()
