@@ -60,13 +60,14 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 // newRoot returns the command with its subcommands.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use: "islands", Short: "A host of islands that make market-data reports",
+		Use: "islands", Short: "A host of islands that make market-data reports", Long: rootHelp, Version: buildVersion(),
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w\n%s", err, cmd.UsageString())}
-	})
-	root.AddCommand(newRun(), newValidate())
+	root.SetVersionTemplate("islands {{.Version}}\n")
+	root.SetHelpCommand(newHelp())
+	root.AddCommand(newRun(), newValidate(), newVersion())
+	root.AddCommand(remoteCommands()...)
+	strict(root)
 	return root
 }
 
