@@ -8,7 +8,7 @@ SHELL       := bash
 GO       ?= go
 FUZZTIME ?= 10s
 PACKAGES ?= ./...
-BENCH    ?= $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+BENCH    ?=
 CROSS    ?= darwin/arm64 windows/amd64
 
 # The examples that are built beside the host, and those that are islands of their own: they serve, so they import process.
@@ -68,8 +68,9 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"
 
 .PHONY: bench
-bench: build ## Measure
-	$(BENCH)
+bench: build ## Measure; BENCH='--only warm --json' and the like choose what and how
+	$(BUILD) -o .cache/bench ./host/internal/gateway/bench
+	@.cache/bench $(BENCH)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)

@@ -115,9 +115,9 @@ func (c *child) end(grace time.Duration) error {
 	return errors.Join(err, fmt.Errorf("%s did not end within %v and was killed", c.name, grace), c.kill())
 }
 
-// kill ends the child at once and returns when it is gone.
+// kill ends the child and its process group at once and returns when it is gone.
 func (c *child) kill() error {
-	err := c.signal(syscall.SIGKILL)
+	err := errors.Join(c.signal(os.Kill), killGroup(c.handle.Pid))
 	<-c.done
 	return err
 }

@@ -12,6 +12,9 @@ import (
 // attributes asks for nothing: only Linux can kill a child at the death of its parent.
 func attributes() *syscall.SysProcAttr { return nil }
 
+// killGroup does nothing here: the child was not given a group.
+func killGroup(int) error { return nil }
+
 // processorTime is known on Linux only.
 func processorTime(int) (time.Duration, error) {
 	return 0, errors.New("the processor time of another process is not known on " + runtime.GOOS)

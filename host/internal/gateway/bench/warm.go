@@ -247,7 +247,7 @@ func (b *bench) withoutSockets(ctx context.Context) ([]row, error) {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), c.end(grace))
+		return nil, errors.Join(ctx.Err(), c.kill())
 	}
 	if c.result != nil {
 		return nil, c.failure()

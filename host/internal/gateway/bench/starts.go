@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Aims of a start and of a crash, in milliseconds.
+const (
+	aimReady  = 400
+	aimAnswer = 250
+)
+
+// reporter is the island that is killed.
+const reporter = "report-generator"
+
+// crash is how long it took for things to be well again after an island was killed.
+type crash struct {
+	ready   time.Duration // from the start of the host, before
+	running time.Duration // until the host says that another process of the island runs
+	answer  time.Duration // until a report that needs the island was answered
+	refused int           // answers before that
+}
+
+// starts measures how soon hosts are ready and islands are back. Each crash gets a host of its own: an island that crashes
+// again soon is made to wait longer.
+func (b *bench) starts(ctx context.Context) (_ []table, err error) {
+	market, err := b.startMarket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, market.end(grace)) }()
+	var ready, running, answered, refused []float64
+	for range b.opts.starts {
+		c, err := b.crash(ctx, market)
+		if err != nil {
+			return nil, err
+		}
+		ready = append(ready, milliseconds(c.ready))
+		running = append(running, milliseconds(c.running))
+		answered = append(answered, milliseconds(c.answer))
+		refused = append(refused, float64(c.refused))
+	}
+	up, back := spreadOf(ready), spreadOf(answered)
+	return []table{{
+		Title: fmt.Sprintf("%d starts and crashes, each on an empty data directory", b.opts.starts),
+		Rows: []row{
+			row{Name: "exec to ready", Unit: "ms", Value: up}.aim(fmt.Sprintf("≤ %d ms", aimReady), up.Median <= aimReady),
+			{Name: "kill -9 of " + reporter + " to running again", Unit: "ms", Value: spreadOf(running)},
+			row{Name: "kill -9 of it to a new report", Unit: "ms", Value: back}.
+				aim(fmt.Sprintf("≤ %d ms", aimAnswer), back.Median <= aimAnswer),
+			{Name: "refused requests before that, one each 2 ms", Value: spreadOf(refused)},
+		},
+	}}, nil
+}
+
+// crash starts a host, kills its reporter and watches it come back.
+func (b *bench) crash(ctx context.Context, m *market) (_ crash, err error) {
+	host, err := b.startHost(ctx, m, b.cpus)
+	if err != nil {
+		return crash{}, err
+	}
+	defer func() { err = errors.Join(err, host.end(grace)) }()
+	// What the report needs is remembered first, so that nothing but the reporter is missing afterwards.
+	for _, path := range []string{"/api/crypto-report/btc", "/api/technical-analysis/" + crashSymbol} {
+		if err := host.awaitWarm(ctx, path); err != nil {
+			return crash{}, err
+		}
+	}
+	if status, err := host.try(ctx, "/api/market-data/"+crashSymbol); err != nil || status != http.StatusOK {
+		return crash{}, fmt.Errorf("quote of %s: status %d, %w", crashSymbol, status, err)
+	}
+	if _, err := host.calm(ctx); err != nil {
+		return crash{}, err
+	}
+	victim, err := host.island(ctx, reporter)
+	if err != nil {
+		return crash{}, err
+	}
+	out, err := host.afterKill(ctx, victim)
+	out.ready = host.took
+	return out, err
+}
+
+// afterKill kills an island and waits until it is back.
+func (h *host) afterKill(ctx context.Context, victim island) (out crash, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	process, err := os.FindProcess(victim.PID)
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, process.Release()) }()
+	began := time.Now()
+	if err := process.Kill(); err != nil {
+		return out, fmt.Errorf("kill %s: %w", victim.Name, err)
+	}
+	watched := make(chan error, 1)
+	go func() {
+		var err error
+		out.running, err = h.awaitRestart(ctx, victim.Name, began)
+		watched <- err
+	}()
+	var answer time.Duration
+	var refused int
+	answer, refused, err = h.awaitReport(ctx, began)
+	err = errors.Join(err, <-watched)
+	out.answer, out.refused = answer, refused
+	return out, err
+}
+
+// awaitRestart waits until an island has been started again.
+func (h *host) awaitRestart(ctx context.Context, name string, began time.Time) (time.Duration, error) {
+	for {
+		var health struct {
+			State    string `json:"state"`
+			Restarts int    `json:"restarts"`
+		}
+		// While it does not run, its health is failed and the status 503; that is no answer to wait for.
+		err := h.control(ctx, http.MethodGet, "/health/islands/"+name, "", &health)
+		if err == nil && health.Restarts > 0 && health.State == "running" {
+			return time.Since(began), nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%s did not come back: %w; the host said: %s", name, errors.Join(err, ctx.Err()), h.said())
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// awaitReport asks for a report that nobody has until it is answered.
+func (h *host) awaitReport(ctx context.Context, began time.Time) (_ time.Duration, refused int, err error) {
+	c, err := connect(ctx, h.address, time.Now().Add(patience))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	for {
+		_, err := coldReport(c, h.address, crashSymbol)
+		if err == nil {
+			return time.Since(began), refused, nil
+		}
+		refused++
+		select {
+		case <-ctx.Done():
+			return 0, refused, fmt.Errorf("no report after the crash: %w", errors.Join(err, ctx.Err()))
+		case <-time.After(pollEvery):
+		}
+	}
+}
