@@ -40,7 +40,8 @@ type LaunchOptions struct {
 	Path string
 	// SHA256 that the binary must have, in lower-case hex; empty for any.
 	SHA256 string
-	// RunDir is the folder under which the island's socket lives; short, private to the user, not under /tmp.
+	// RunDir is the folder under which the island's socket lives; at most 57 bytes long, private to the user, not under
+	// /tmp.
 	RunDir string
 	// Env holds what the island's environment has beyond the allow-list.
 	Env map[string]string

@@ -30,6 +30,10 @@ import (
 // defaultStartTimeout bounds exec to handshake.
 const defaultStartTimeout = 10 * time.Second
 
+// maxRunDir is how long a RunDir may be: the longest path below it, with names that this package and go-plugin choose,
+// has to fit into the 108 bytes that Linux gives the address of a socket. Beyond them an island ends without a word.
+const maxRunDir = 107 - len("/i0123456789/plugin-dir0123456789/plugin0123456789")
+
 // controlTimeouts bounds the calls that go-plugin makes on its own account, which have no deadline of theirs.
 const controlTimeouts = `{"methodConfig":[{"name":[{"service":"plugin.GRPCController"},{"service":"grpc.health.v1.Health"}],"timeout":"2s"}]}`
 
@@ -69,6 +73,10 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	}
 	if err := checkBinary(opts.Path, opts.SHA256); err != nil {
 		return nil, err
+	}
+	if len(opts.RunDir) > maxRunDir {
+		return nil, sdk.Errorf(sdk.InvalidArgument, "the folder %s is too long for the sockets of islands: %d bytes, at most %d",
+			opts.RunDir, len(opts.RunDir), maxRunDir)
 	}
 	dir, err := os.MkdirTemp(opts.RunDir, "i")
 	if err != nil {

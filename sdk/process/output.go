@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func readLines(r io.Reader, each func(line []byte)) {
 func logLine(logger hclog.Logger, line []byte) {
 	var record map[string]any
 	if line[0] == '{' && json.Unmarshal(line, &record) == nil {
-		level, isLevel := record["level"].(string)
+		level, isLevel := levelOf(record["level"])
 		message, isMessage := record["msg"].(string)
 		if isLevel && isMessage {
 			delete(record, "level")
@@ -82,11 +83,32 @@ func logLine(logger hclog.Logger, line []byte) {
 			for _, key := range slices.Sorted(maps.Keys(record)) {
 				fields = append(fields, key, record[key])
 			}
-			logger.Log(hclog.LevelFromString(level), message, fields...)
+			logger.Log(level, message, fields...)
 			return
 		}
 	}
 	logger.Warn("island wrote to stderr", "line", string(line))
+}
+
+// levelOf reads slog's name of a level, such as "WARN" or "INFO+2", as the host's level at or below it.
+func levelOf(name any) (hclog.Level, bool) {
+	text, ok := name.(string)
+	var level slog.Level
+	if !ok || level.UnmarshalText([]byte(text)) != nil {
+		return hclog.NoLevel, false
+	}
+	switch {
+	case level < slog.LevelDebug:
+		return hclog.Trace, true
+	case level < slog.LevelInfo:
+		return hclog.Debug, true
+	case level < slog.LevelWarn:
+		return hclog.Info, true
+	case level < slog.LevelError:
+		return hclog.Warn, true
+	default:
+		return hclog.Error, true
+	}
 }
 
 // printed labels what an island prints to its standard output. go-plugin hands it over in chunks, from one goroutine.

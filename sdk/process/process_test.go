@@ -1,10 +1,11 @@
 package process_test
 
 import (
-	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -14,50 +15,48 @@ import (
 	"github.com/service-islands/islands/sdk/process"
 )
 
-// mood is the island that the test binary becomes when Launch starts it.
-type mood struct {
-	sdk.Life
-	cfg sdk.Config
-}
-
-func (m *mood) Initialize(_ context.Context, cfg sdk.Config) error {
-	m.cfg = cfg
-	var set struct {
-		Label string `setting:"label" default:"calm" doc:"What to answer."`
-	}
-	return cfg.Decode(&set)
-}
-
-func (m *mood) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sentiment, error) {
-	m.cfg.Logger.InfoContext(ctx, "asked")
-	if _, err := os.Stat(os.Getenv("MOOD_FAILS")); err == nil {
-		return sdk.Sentiment{}, &sdk.Error{Kind: sdk.RateLimited, Message: "too often", RetryAfter: 7 * time.Second}
-	}
-	return sdk.Sentiment{Value: sdk.Known(42), Label: "Fear", Source: "mood", AsOf: time.Unix(1700000000, 0).UTC()}, nil
-}
-
-func moodManifest() sdk.Manifest {
-	return sdk.Manifest{Name: "mood", Version: "1.0.0", Layer: sdk.LayerExternalServices, Description: "How the market feels."}
-}
-
 func TestMain(m *testing.M) {
-	if os.Getenv("SERVICE_ISLANDS_ISLAND") != "" || (len(os.Args) == 2 && os.Args[1] == "describe") {
-		process.Serve(moodManifest(), &mood{})
+	if become() {
 		return
 	}
 	goleak.VerifyTestMain(m)
 }
 
-func launch(t *testing.T, opts process.LaunchOptions) *process.Process {
+// executable is the path of this test binary, which becomes an island when Launch starts it.
+func executable(t *testing.T) string {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.Name, opts.Path = "mood", exe
-	if opts.RunDir == "" {
-		opts.RunDir = t.TempDir()
+	return exe
+}
+
+// runDir is a folder with a short path, which that of a socket needs, whatever the name of the test.
+func runDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "run") //nolint:usetesting // t.TempDir holds the test's name.
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// launch starts the test binary as an island, which is gone when the test ends.
+func launch(t *testing.T, opts process.LaunchOptions) *process.Process {
+	t.Helper()
+	opts.Name, opts.Path = "actor", executable(t)
+	if opts.RunDir == "" {
+		opts.RunDir = runDir(t)
+	}
+	env := map[string]string{"GORACE": "atexit_sleep_ms=0"} // The race detector takes a second to say nothing.
+	maps.Copy(env, opts.Env)
+	opts.Env = env
 	p, err := process.Launch(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -66,56 +65,218 @@ func launch(t *testing.T, opts process.LaunchOptions) *process.Process {
 	return p
 }
 
-func TestLaunchedIslandAnswersAndStops(t *testing.T) {
-	dir := t.TempDir()
-	p := launch(t, process.LaunchOptions{RunDir: dir, Env: map[string]string{"MOOD_FAILS": filepath.Join(dir, "fail")}})
-	island := p.Island()
-	if got := p.Manifest(); got.Name != "mood" || !got.Has(sdk.RoleSentiment) || got.Has(sdk.RoleQuotes) {
-		t.Fatalf("manifest %+v", got)
-	}
-	if _, err := island.Sentiment(t.Context(), sdk.SentimentRequest{}); !errors.Is(err, sdk.Unavailable) {
-		t.Fatalf("before Initialize: %v", err)
-	}
-	if err := island.Initialize(t.Context(), sdk.Config{Name: "mood"}); err != nil {
+// initialized is launch, followed by an Initialize that makes the island do something.
+func initialized(t *testing.T, opts process.LaunchOptions, does string) *process.Process {
+	t.Helper()
+	p := launch(t, opts)
+	if err := p.Island().Initialize(t.Context(), sdk.Config{Name: "actor", Values: map[string]any{"does": does}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := island.Sentiment(t.Context(), sdk.SentimentRequest{})
-	if err != nil || got.Value != sdk.Known(42) || got.Label != "Fear" || !got.AsOf.Equal(time.Unix(1700000000, 0)) {
-		t.Fatalf("%+v, %v", got, err)
+	return p
+}
+
+// ask has the island do something in a call and returns its answer.
+func ask(t *testing.T, p *process.Process, what string) (string, error) {
+	t.Helper()
+	entries, err := p.Island().Recall(t.Context(), []string{what})
+	if err != nil || len(entries) != 1 {
+		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "fail"), nil, 0o600); err != nil {
-		t.Fatal(err)
+	return string(entries[0].Value), nil
+}
+
+// ends waits for the end of a process.
+func ends(t *testing.T, p *process.Process, within time.Duration) process.Exit {
+	t.Helper()
+	select {
+	case <-p.Done():
+	case <-time.After(within):
+		t.Fatalf("goes on after %v", within)
 	}
-	if _, err = island.Sentiment(t.Context(), sdk.SentimentRequest{}); !errors.Is(err, sdk.RateLimited) || sdk.RetryAfter(err) != 7*time.Second {
-		t.Fatalf("%v, %v", err, sdk.RetryAfter(err))
-	}
-	if _, err = island.Quotes(t.Context(), sdk.QuotesRequest{}); !errors.Is(err, sdk.Unsupported) {
-		t.Fatalf("a role it lacks: %v", err)
-	}
-	if err := p.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if exit := p.Exit(); exit.Code != 0 || exit.Signal != "" {
-		t.Fatalf("exit %+v", exit)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "i*")); len(left) > 0 {
-		t.Fatalf("left behind: %v", left)
-	}
-	if _, err = island.Sentiment(t.Context(), sdk.SentimentRequest{}); err == nil {
-		t.Fatal("answers after its end")
+	return p.Exit()
+}
+
+// empty wants nothing left of an island's sockets and folders.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
-func TestKilledIslandIsNoticed(t *testing.T) {
-	p := launch(t, process.LaunchOptions{})
-	proc, _ := os.FindProcess(p.PID())
-	start := time.Now()
-	if err := proc.Kill(); err != nil {
+func TestLaunchedIslandAnswersAndStops(t *testing.T) {
+	dir := runDir(t)
+	p := launch(t, process.LaunchOptions{RunDir: dir})
+	island := p.Island()
+	if got := p.Manifest(); got.Name != "actor" || !got.Has(sdk.RoleStore) || got.Has(sdk.RoleQuotes) {
+		t.Fatalf("manifest %+v", got)
+	}
+	if _, err := ask(t, p, "pid"); !errors.Is(err, sdk.Unavailable) {
+		t.Fatalf("before Initialize: %v", err)
+	}
+	if err := island.Initialize(t.Context(), sdk.Config{Name: "actor"}); err != nil {
 		t.Fatal(err)
 	}
-	<-p.Done()
-	t.Logf("noticed and cleared up after %v", time.Since(start))
-	if exit := p.Exit(); exit.Signal != "killed" {
+	if err := island.Initialize(t.Context(), sdk.Config{Name: "actor"}); !errors.Is(err, sdk.InvalidArgument) {
+		t.Fatalf("Initialize twice: %v", err)
+	}
+	if _, err := ask(t, p, "pid"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(t, p, "refuse"); !errors.Is(err, sdk.RateLimited) || sdk.RetryAfter(err) != 7*time.Second {
+		t.Fatalf("%v, %v", err, sdk.RetryAfter(err))
+	}
+	if _, err := island.Quotes(t.Context(), sdk.QuotesRequest{}); !errors.Is(err, sdk.Unsupported) {
+		t.Fatalf("a role it lacks: %v", err)
+	}
+	for range 2 {
+		if err := p.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if exit := p.Exit(); exit.Code != 0 || exit.Signal != "" || exit.Uptime <= 0 || exit.At.IsZero() {
 		t.Fatalf("exit %+v", exit)
+	}
+	empty(t, dir)
+	if _, err := ask(t, p, "pid"); !errors.Is(err, sdk.Unavailable) {
+		t.Fatalf("after its end: %v", err)
+	}
+	if h := island.Health(t.Context()); h.Status != sdk.StatusFailed {
+		t.Fatalf("health after its end: %+v", h)
+	}
+}
+
+func TestStopReportsWhatShutdownSays(t *testing.T) {
+	p := initialized(t, process.LaunchOptions{}, "fail shutdown")
+	if err := p.Stop(t.Context()); !errors.Is(err, sdk.Conflict) {
+		t.Errorf("%v", err)
+	}
+	ends(t, p, time.Second)
+}
+
+func TestAPanicEndsTheCallAlone(t *testing.T) {
+	log := newLog()
+	p := initialized(t, process.LaunchOptions{Logger: log.logger}, "")
+	if _, err := ask(t, p, "panic"); !errors.Is(err, sdk.Internal) {
+		t.Errorf("%v", err)
+	}
+	if _, err := ask(t, p, "pid"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	log.eventually(t, "panic in /islands.v1.StoreService/Recall", "stack")
+}
+
+func TestACrashIsToldWithItsLastWords(t *testing.T) {
+	dir := runDir(t)
+	p := initialized(t, process.LaunchOptions{RunDir: dir}, "")
+	if _, err := ask(t, p, "crash"); !errors.Is(err, sdk.Unavailable) {
+		t.Errorf("the call in flight: %v", err)
+	}
+	exit := ends(t, p, 5*time.Second)
+	if exit.Code != 2 || exit.Signal != "" || !contains(exit.Stderr, "panic: crashed on purpose") {
+		t.Errorf("exit %+v", exit)
+	}
+	empty(t, dir)
+}
+
+func TestRequestIDReachesTheIslandsLog(t *testing.T) {
+	log := newLog()
+	p := initialized(t, process.LaunchOptions{Logger: log.logger}, "")
+	ctx := sdk.WithRequestID(t.Context(), "req-4711")
+	if _, err := p.Island().Recall(ctx, []string{"log"}); err != nil {
+		t.Fatal(err)
+	}
+	line := log.eventually(t, "asked for", "req-4711")
+	if line["request_id"] != "req-4711" || line["@level"] != "info" || line["what"] != "log" {
+		t.Errorf("%v", line)
+	}
+}
+
+func TestEnvironmentIsAnAllowList(t *testing.T) {
+	t.Setenv("COINGECKO_API_KEY", "host-secret")
+	t.Setenv("REDIS_URL", "redis://:host-secret@h")
+	t.Setenv("TZ", "UTC")
+	p := initialized(t, process.LaunchOptions{Env: map[string]string{"GIVEN": "yes", "LANG": "de_DE"}}, "")
+	env, err := ask(t, p, "env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contains(env, "host-secret") || contains(env, "REDIS_URL") {
+		t.Errorf("the host's secrets are among %s", env)
+	}
+	for _, want := range []string{"\nGIVEN=yes\n", "\nTZ=UTC\n", "\nPATH=" + os.Getenv("PATH") + "\n", "\nLANG=de_DE\n"} {
+		if !contains(env, want) {
+			t.Errorf("%q is not among %s", want, env)
+		}
+	}
+}
+
+func TestWhatAnIslandPrintsIsLabelled(t *testing.T) {
+	log := newLog()
+	p := initialized(t, process.LaunchOptions{Logger: log.logger}, "print")
+	line := log.eventually(t, "island printed", "printed by Println")
+	if line["line"] != "printed by Println" {
+		t.Errorf("%v", line)
+	}
+	log.eventually(t, "island wrote to stderr", "raw words")
+	if _, err := ask(t, p, "pid"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFloodOnStderrIsBounded(t *testing.T) {
+	log := newLog()
+	p := initialized(t, process.LaunchOptions{Logger: log.logger}, "flood")
+	if _, err := ask(t, p, "pid"); err != nil {
+		t.Fatal(err)
+	}
+	log.eventually(t, "the flood is over")
+	if longest := log.longest(); longest > 256<<10 {
+		t.Errorf("a line of %d bytes in the log", longest)
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(p.Exit().Stderr); n == 0 || n > 64<<10 {
+		t.Errorf("%d bytes of last words", n)
+	}
+}
+
+func TestNothingLeaksOverManyLives(t *testing.T) {
+	descriptors := func() int {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return 0 // Only Linux tells.
+		}
+		return len(open)
+	}
+	life := func(i int) {
+		dir := runDir(t)
+		p := initialized(t, process.LaunchOptions{RunDir: dir}, "")
+		switch i % 3 {
+		case 0:
+			if err := p.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		case 1:
+			p.Kill()
+		default:
+			_, _ = ask(t, p, "crash") // Its error is another test's.
+			<-p.Done()
+		}
+		empty(t, dir)
+	}
+	life(0)
+	before, files := goleak.IgnoreCurrent(), descriptors()
+	goroutines := runtime.NumGoroutine()
+	for i := range 20 {
+		life(i)
+	}
+	if err := goleak.Find(before); err != nil {
+		t.Errorf("%d goroutines became %d: %v", goroutines, runtime.NumGoroutine(), err)
+	}
+	if now := descriptors(); now > files+2 {
+		t.Errorf("%d file descriptors became %d", files, now)
 	}
 }

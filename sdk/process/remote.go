@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -47,15 +48,22 @@ func (r *remote) begin(ctx context.Context, operation string) (context.Context, 
 	if id := sdk.RequestID(ctx); id != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, requestIDHeader, id)
 	}
-	if r.observer == nil {
-		return ctx, errorFromWire
+	done := func(error) {}
+	if r.observer != nil {
+		ctx, done = r.observer.Begin(ctx, r.name, operation)
 	}
-	ctx, done := r.observer.Begin(ctx, r.name, operation)
 	return ctx, func(err error) error {
-		err = errorFromWire(err)
+		if err = errorFromWire(err); closed(ctx, err) {
+			err = sdk.Errorf(sdk.Unavailable, "the island %s has ended", r.name)
+		}
 		done(err)
 		return err
 	}
+}
+
+// closed reports whether a call was cancelled by the end of the connection and not by its caller.
+func closed(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && strings.HasSuffix(err.Error(), "the client connection is closing")
 }
 
 // call makes a unary call observed under an operation's name.
