@@ -21,10 +21,11 @@ var _ gateway.Insight = (*insight)(nil)
 // askTimeout bounds one question to an island on behalf of a health or metrics route.
 const askTimeout = 2 * time.Second
 
-// Ready implements gateway.Insight: every enabled island runs. It does not wait for any upstream.
+// Ready implements gateway.Insight: every enabled island has run. It does not wait for any upstream, nor for an island
+// that is being restarted: the host answers meanwhile.
 func (i *insight) Ready() (bool, string) {
 	for _, s := range i.h.supervisor.Status() {
-		if s.State != supervisor.StateRunning && s.State != supervisor.StateDisabled {
+		if s.Generation == 0 && s.State != supervisor.StateDisabled {
 			return false, s.Name + " is " + string(s.State)
 		}
 	}

@@ -71,8 +71,7 @@ func readLines(r io.Reader, each func(line []byte)) {
 // logLine hands a line of an island's standard error to the host's log: a record of the island's logger with its level
 // and fields, anything else as it is.
 func logLine(logger hclog.Logger, line []byte) {
-	var record map[string]any
-	if line[0] == '{' && json.Unmarshal(line, &record) == nil {
+	if record, ok := recordOf(line); ok {
 		level, isLevel := levelOf(record["level"])
 		message, isMessage := record["msg"].(string)
 		if isLevel && isMessage {
@@ -88,6 +87,18 @@ func logLine(logger hclog.Logger, line []byte) {
 		}
 	}
 	logger.Warn("island wrote to stderr", "line", string(line))
+}
+
+// recordOf decodes a line that is a JSON object; numbers stay as they were written.
+func recordOf(line []byte) (map[string]any, bool) {
+	if line[0] != '{' {
+		return nil, false
+	}
+	var record map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.UseNumber()
+	err := decoder.Decode(&record)
+	return record, err == nil && !decoder.More()
 }
 
 // levelOf reads slog's name of a level, such as "WARN" or "INFO+2", as the host's level at or below it.

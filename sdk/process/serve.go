@@ -61,7 +61,9 @@ func Serve(manifest sdk.Manifest, island sdk.IslandComponent) {
 		return
 	}
 	// The logger keeps the real standard error: plugin.Serve puts a pipe in its place.
-	logger := slog.New(&requestHandler{slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: levelFromEnv()})})
+	logger := slog.New(&requestHandler{slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{
+		Level: levelFromEnv(), ReplaceAttr: readableDuration,
+	})})
 	served := newServed(manifest, island, logger)
 	// The host decides when an island ends, and drains it first; go-plugin ignores the interrupt only.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
@@ -155,6 +157,14 @@ func (p *islandPlugin) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) err
 // GRPCClient hands the connection to Launch.
 func (p *islandPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
 	return conn, nil
+}
+
+// readableDuration writes a duration as "1.5s", where slog's JSON would have nanoseconds.
+func readableDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // levelFromEnv returns the lowest level that the host wants to hear.

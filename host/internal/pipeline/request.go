@@ -259,6 +259,10 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			r.land(q.key, flights[i], outcome{err: err})
 		}
 	}
+	if r.ctx.Err() != nil {
+		refuse(&sdk.Error{Kind: sdk.Unavailable, Message: "the host is shutting down", RetryAfter: time.Second})
+		return
+	}
 	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
 	if !nested(ctx) {
 		select {
@@ -268,10 +272,6 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			refuse(&sdk.Error{Kind: sdk.ResourceExhausted, Message: "too many cold requests at once", RetryAfter: time.Second})
 			return
 		}
-	}
-	if r.ctx.Err() != nil {
-		refuse(&sdk.Error{Kind: sdk.Unavailable, Message: "the host is shutting down", RetryAfter: time.Second})
-		return
 	}
 	release := !nested(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
