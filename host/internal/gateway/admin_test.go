@@ -110,7 +110,7 @@ func TestAdminSocket(t *testing.T) {
 			got := response{Response: r, body: body}
 			if tt.status != 200 {
 				isProblem(t, got, tt.status)
-			} else if string(body) != tt.answer || r.StatusCode != 200 {
+			} else if string(body) != tt.answer || r.StatusCode != http.StatusOK {
 				t.Errorf("%d %s", r.StatusCode, body)
 			}
 			if strings.Join(op.told, ",") != tt.told {

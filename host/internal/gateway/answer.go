@@ -27,6 +27,10 @@ var (
 	nameAge          = []byte("Age")
 	nameXCache       = []byte("X-Cache")
 
+	nameAccept         = []byte("Accept")
+	nameAcceptEncoding = []byte("Accept-Encoding")
+	nameIfNoneMatch    = []byte("If-None-Match")
+
 	noSniff       = fixed("X-Content-Type-Options", "nosniff")
 	anyOrigin     = fixed("Access-Control-Allow-Origin", "*")
 	exposed       = fixed("Access-Control-Expose-Headers", "ETag, Age, X-Cache, X-Request-Id, Retry-After, RateLimit")
@@ -50,7 +54,7 @@ func (g *Gateway) writeAnswer(rctx *fasthttp.RequestCtx, answer *Answer) {
 	body, tag := rep.Body, rep.ETag
 	coding := identity
 	if rep.Gzip != nil || rep.Brotli != nil {
-		coding = chooseCoding(text(rctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)), rep.Gzip != nil, rep.Brotli != nil)
+		coding = chooseCoding(text(rctx.Request.Header.PeekCanonical(nameAcceptEncoding)), rep.Gzip != nil, rep.Brotli != nil)
 	}
 	switch coding {
 	case brotlied:
@@ -63,7 +67,7 @@ func (g *Gateway) writeAnswer(rctx *fasthttp.RequestCtx, answer *Answer) {
 	varyAccept.set(h)
 	h.SetCanonical(nameETag, raw(tag))
 	g.setFreshness(h, answer)
-	if condition := rctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch); len(condition) > 0 && tag != "" && matchesTag(condition, tag) {
+	if condition := rctx.Request.Header.PeekCanonical(nameIfNoneMatch); len(condition) > 0 && tag != "" && matchesTag(condition, tag) {
 		rctx.SetStatusCode(http.StatusNotModified)
 		return
 	}
@@ -131,7 +135,7 @@ func (g *Gateway) writeJSON(rctx *fasthttp.RequestCtx, body []byte, tag string, 
 	revalidate.set(h)
 	h.SetCanonical(nameXCache, []byte("store"))
 	h.SetCanonical(nameETag, raw(tag))
-	if condition := rctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch); len(condition) > 0 && matchesTag(condition, tag) {
+	if condition := rctx.Request.Header.PeekCanonical(nameIfNoneMatch); len(condition) > 0 && matchesTag(condition, tag) {
 		rctx.SetStatusCode(http.StatusNotModified)
 		return
 	}

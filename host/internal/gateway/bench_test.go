@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"net"
 	"testing"
 	"time"
 
@@ -118,6 +119,49 @@ func BenchmarkWarmReportNotModified(b *testing.B) {
 		again(handler, rctx)
 	}
 }
+
+// overLoopback measures a request and its answer on one kept connection, client included.
+func overLoopback(b *testing.B, handler fasthttp.RequestHandler) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &fasthttp.Server{Handler: handler, NoDefaultServerHeader: true, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := []byte("GET /api/crypto-report/btc HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	answer := make([]byte, 16<<10)
+	ask := func() int {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		n, err := conn.Read(answer) // Header and body leave in one write.
+		if err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	want := ask()
+	for b.Loop() {
+		if n := ask(); n != want {
+			b.Fatalf("%d bytes, want %d", n, want)
+		}
+	}
+	_ = conn.Close()
+	if err := s.Shutdown(); err != nil {
+		b.Error(err)
+	}
+	_ = <-served // The listener is closed: Shutdown said how that went.
+}
+
+func BenchmarkWarmReportLoopback(b *testing.B) { overLoopback(b, warm(b, 2048).Handler()) }
+
+func BenchmarkBareFiberLoopback(b *testing.B) { overLoopback(b, bareFiber(b, 2048)) }
 
 // TestWarmReportAllocatesLittle holds the promise of the warm answer: a few small allocations, whatever the body's size.
 func TestWarmReportAllocatesLittle(t *testing.T) {

@@ -35,7 +35,7 @@ func TestRequestContext(t *testing.T) {
 					if err := rc.Err(); err != nil {
 						t.Fatal(err)
 					}
-					child, cancel := context.WithCancel(context.Background())
+					child, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					if watched {
 						child, cancel = context.WithCancel(rc)

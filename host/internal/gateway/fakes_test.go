@@ -39,7 +39,6 @@ type fakeMarket struct {
 	page     sdk.HistoryPage
 	limit    int
 	interval sdk.Interval
-	source   string
 	hook     func(ctx context.Context)
 }
 
@@ -206,6 +205,7 @@ func (o *fakeOperator) Status(context.Context) any { return named{What: "status"
 func (o *fakeOperator) Crashes(name string) (any, error) {
 	return []string{}, o.tell("crashes " + name)
 }
+
 func (o *fakeOperator) Reset(_ context.Context, name string) error { return o.tell("reset " + name) }
 
 func (o *fakeOperator) Restart(ctx context.Context, name string) error {
@@ -249,7 +249,7 @@ func newTestLimits(tb testing.TB, opts Options, l limits) *Gateway {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Second)
 		defer cancel()
 		_ = g.Shutdown(ctx)
 	})

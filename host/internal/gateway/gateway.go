@@ -109,7 +109,7 @@ var reserved = map[string]bool{"market-data": true, "candles": true, "history": 
 // Handler returns what answers the API's requests, for tests and benchmarks without a socket.
 func (g *Gateway) Handler() fasthttp.RequestHandler { return g.public.handler }
 
-// Addr is where the API listens, empty before Start.
+// Addr is where the API listens, empty before Start. It must not be called while Start runs.
 func (g *Gateway) Addr() string {
 	if l := g.public.listener; l != nil {
 		return l.Addr().String()

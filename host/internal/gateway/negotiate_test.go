@@ -114,7 +114,7 @@ func TestCodingsAndConditions(t *testing.T) {
 			if r.Header.Get("Cache-Control") == "" || r.Header.Get("Vary") != "Accept, Accept-Encoding" {
 				t.Errorf("%v", r.Header)
 			}
-			if r.StatusCode == 304 && r.Header.Get("Content-Type") != "" {
+			if r.StatusCode == http.StatusNotModified && r.Header.Get("Content-Type") != "" {
 				t.Errorf("304 with a content type: %v", r.Header)
 			}
 			head := send(t, g, http.MethodHead, "/api/crypto-report/btc", "", headers...)

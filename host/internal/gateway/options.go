@@ -23,7 +23,7 @@ type Representation struct {
 	ETagGzip, ETagBrotli string
 }
 
-// Answer is what the market answered, and how old it is.
+// Answer is what the market answered, and how old it is. The answer to a search needs no Representation.
 type Answer struct {
 	// Representation to write; nil when the answer does not exist in the format that was asked for.
 	Representation *Representation
@@ -86,7 +86,8 @@ type Operator interface {
 type Options struct {
 	// Listen is the HOST:PORT of the API; port 0 takes any free one.
 	Listen string
-	// AdminSocket is the path of the unix socket for the CLI; empty for none.
+	// AdminSocket is the path of the unix socket for the CLI, of at most 107 bytes; empty for none. Its folder is made when
+	// it is not there.
 	AdminSocket string
 	// AdminToken opens /admin over HTTP; empty keeps it closed.
 	AdminToken sdk.Secret
@@ -95,10 +96,10 @@ type Options struct {
 	Insight  Insight
 	Operator Operator
 	// Reports lists the names of the reports, each a route /api/NAME/{symbol}, with the formats it comes in, the default
-	// first.
+	// first. A name is made of letters, digits and hyphens and is not that of another route.
 	Reports map[string][]string
 
-	// RequestTimeout bounds one request; 10 s when zero.
+	// RequestTimeout bounds one request of the API; 10 s when zero. What an operator asks for may take a minute.
 	RequestTimeout time.Duration
 	// MaxSymbols bounds ?symbols=; 250 when zero.
 	MaxSymbols int

@@ -80,7 +80,7 @@ func chosenFormat(c *fiber.Ctx, q *query, formats []string) (string, error) {
 		}
 		return "", badValue(formatParam, asked, "one of "+strings.Join(formats, ", "), closest(asked, formats, 1)...)
 	}
-	if format := chooseFormat(text(c.Request().Header.Peek(fiber.HeaderAccept)), formats); format != "" {
+	if format := chooseFormat(text(c.Request().Header.PeekCanonical(nameAccept)), formats); format != "" {
 		return format, nil
 	}
 	return "", notAcceptable(formats)
@@ -88,7 +88,7 @@ func chosenFormat(c *fiber.Ctx, q *query, formats []string) (string, error) {
 
 // acceptsJSON refuses a client that takes anything but JSON.
 func acceptsJSON(c *fiber.Ctx) error {
-	if accept := c.Request().Header.Peek(fiber.HeaderAccept); chooseFormat(text(accept), jsonOnly) == "" {
+	if accept := c.Request().Header.PeekCanonical(nameAccept); chooseFormat(text(accept), jsonOnly) == "" {
 		return notAcceptable(jsonOnly)
 	}
 	return nil

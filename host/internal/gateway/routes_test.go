@@ -103,5 +103,56 @@ func TestSeveralQuotes(t *testing.T) {
 	if got, want := string(r.body), `{"quotes":[],"missing":["eth"]}`; got != want || r.StatusCode != http.StatusOK {
 		t.Errorf("%d %s\nwant %s", r.StatusCode, got, want)
 	}
-	t.Log(r.Header)
+	if got := r.Header.Get("Age"); got != "0" {
+		t.Errorf("Age %q of an answer that holds nothing", got)
+	}
+}
+
+func TestCandlesAreAskedForAsTheyWere(t *testing.T) {
+	for target, want := range map[string]struct {
+		interval sdk.Interval
+		limit    int
+	}{
+		"/api/candles/btc":                        {sdk.Interval1d, 365},
+		"/api/candles/btc?interval=1m&limit=1":    {sdk.Interval1m, 1},
+		"/api/candles/btc?limit=1000&interval=1w": {sdk.Interval1w, 1000},
+	} {
+		m := newFakeMarket()
+		if r := get(t, newTest(t, options(m)), target); r.StatusCode != http.StatusOK || m.interval != want.interval || m.limit != want.limit {
+			t.Errorf("%s: %d, %s × %d", target, r.StatusCode, m.interval, m.limit)
+		}
+	}
+}
+
+func TestHistoryIsAskedForAsItWas(t *testing.T) {
+	day := 24 * time.Hour
+	for name, tt := range map[string]struct {
+		query    string
+		from, to time.Time
+		limit    int
+		cursor   string
+	}{
+		"nothing said": {"", now.Add(-day), now, 100, ""},
+		"seconds":      {"?from=1700000000&to=1700000060&limit=7", time.Unix(1700000000, 0), time.Unix(1700000060, 0), 7, ""},
+		"milliseconds": {"?from=1700000000500&cursor=abc", time.UnixMilli(1700000000500), now, 100, "abc"},
+		"RFC 3339":     {"?to=2026-01-02T01:00:00%2B01:00", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), 100, ""},
+		"a plain plus": {"?from=2026-01-02T01:00:00+01:00", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), now, 100, ""},
+		"1970":         {"?from=0", time.Unix(0, 0), now, 100, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newFakeMarket()
+			m.page.Next = "n"
+			r := get(t, newTest(t, options(m)), "/api/history/btc"+tt.query)
+			got := m.history
+			if !got.From.Equal(tt.from) || !got.To.Equal(tt.to) || got.Limit != tt.limit || got.Cursor != tt.cursor {
+				t.Errorf("%+v", got)
+			}
+			if want := `{"symbol":"btc","vs_currency":"usd","quotes":[],"next":"n"}`; string(r.body) != want {
+				t.Errorf("%s", r.body)
+			}
+			if again := get(t, newTest(t, options(m)), "/api/history/btc"+tt.query, "If-None-Match", r.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
+				t.Errorf("%d for what is known", again.StatusCode)
+			}
+		})
+	}
 }

@@ -86,7 +86,7 @@ func (g *Gateway) begin(rctx *fasthttp.RequestCtx) *requestContext {
 		started = time.Now()
 	}
 	rc := &requestContext{base: g.base, started: started, deadline: started.Add(g.opts.RequestTimeout)}
-	rc.takeID(rctx.Request.Header.Peek("X-Request-Id"))
+	rc.takeID(rctx.Request.Header.PeekCanonical(nameRequestID))
 	rctx.SetUserValue(requestKey{}, rc)
 	g.always(rctx, rc)
 	return rc

@@ -65,7 +65,8 @@ func TestStartAndShutdown(t *testing.T) {
 	if _, err := os.Stat(opts.AdminSocket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
-	if _, err := fetch("http://" + g.Addr() + "/health/live"); err == nil {
+	if r, err := fetch("http://" + g.Addr() + "/health/live"); err == nil {
+		_ = r.Body.Close()
 		t.Error("still answers")
 	}
 }
@@ -94,9 +95,11 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 	}
 	defer idle.Close()
 	_, _ = io.WriteString(idle, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := http.ReadResponse(bufio.NewReader(idle), nil); err != nil {
+	first, err := http.ReadResponse(bufio.NewReader(idle), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	_ = first.Body.Close()
 
 	status := make(chan int, 1)
 	go func() {
@@ -171,7 +174,8 @@ func TestAdminSocketFile(t *testing.T) {
 		opts := options(newFakeMarket())
 		opts.AdminSocket = path
 		g := newTest(t, opts)
-		return g, g.Start()
+		err := g.Start()
+		return g, err
 	}
 	t.Run("left behind", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a.sock")
