@@ -35,6 +35,7 @@ var errTooSlow = errors.New("too slow")
 type adminClient struct {
 	socket  string
 	islands []string // of the configuration, for suggestions
+	enabled []string // those of them that are
 	timeout time.Duration
 	http    http.Client
 }
@@ -54,6 +55,9 @@ func openAdmin(path string, timeout time.Duration) (*adminClient, error) {
 	a := &adminClient{socket: socket, timeout: timeout}
 	for _, island := range cfg.Islands {
 		a.islands = append(a.islands, island.Name)
+		if island.Enabled {
+			a.enabled = append(a.enabled, island.Name)
+		}
 	}
 	a.http.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -195,8 +195,10 @@ func (a *adminClient) explain(err error, name string) error {
 	switch {
 	case !errors.As(err, &r) || r.status != http.StatusNotFound:
 		return err
+	case slices.Contains(a.enabled, name):
+		return fmt.Errorf("%w\n  the configuration has it: restart the host to take it in", err)
 	case slices.Contains(a.islands, name):
-		return fmt.Errorf("the running host has no island %q, the configuration has: restart the host to take it in", name)
+		return err
 	default:
 		return unknownIsland(name, a.islands)
 	}

@@ -180,13 +180,13 @@ func showCrashes(w io.Writer, answer []byte, now time.Time, lines int) error {
 func stderrOf(c *crashReport, most int) string {
 	text := strings.TrimRight(c.Stderr, "\r\n")
 	if text == "" {
-		return "Stderr      nothing\n"
+		return "Stderr   nothing\n"
 	}
 	written := strings.Split(text, "\n")
 	var out strings.Builder
 	if left := len(written) - most; most > 0 && left > 0 {
 		written = written[left:]
-		fmt.Fprintf(&out, "Stderr      the last %d of %d lines; --lines 0 shows all\n", most, most+left)
+		fmt.Fprintf(&out, "Stderr   the last %d of %d lines; --lines 0 shows all\n", most, most+left)
 	} else {
 		out.WriteString("Stderr\n")
 	}
