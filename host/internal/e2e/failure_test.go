@@ -64,8 +64,8 @@ func TestAllSourcesDown(t *testing.T) {
 			t.Errorf("%s: X-Cache %s", path, got)
 		}
 	}
-	if at(t, h.ok(t, "/api/market-data/btc").json(t), "stale") != true {
-		t.Error("the quote does not say that it is stale")
+	if got := at(t, h.ok(t, "/api/market-data/btc").json(t), "stale"); fmt.Sprint(got) != "true" {
+		t.Errorf("the quote says that stale is %v", got)
 	}
 	r := h.get(t, "/api/crypto-report/sol")
 	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
@@ -261,4 +261,11 @@ request {
 		t.Errorf("sentiment %v, provenance %v, warnings %v", at(t, report, "sentiment"), at(t, report, "provenance"), at(t, report, "warnings"))
 	}
 	h.ok(t, "/health/islands/fear-greed")
+	source, err := os.ReadFile("../../../examples/fear-greed/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(source), "\n"); lines > 40 {
+		t.Errorf("a whole source takes %d lines, and was promised to fit in 40", lines)
+	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -117,6 +118,7 @@ func TestReportEndToEnd(t *testing.T) {
 	setups := map[string]func(t *testing.T) (env map[string]string, redis string){
 		"embedded": func(*testing.T) (map[string]string, string) { return map[string]string{}, "" },
 		"redis and postgres": func(t *testing.T) (map[string]string, string) {
+			t.Helper()
 			redis := servers.Redis(t)
 			return map[string]string{"REDIS_URL": redis.URL(), "DATABASE_URL": servers.Postgres(t).URL()}, redis.Addr()
 		},
@@ -156,7 +158,7 @@ func TestReportEndToEnd(t *testing.T) {
 			if got := r.header.Get("X-Cache"); !slices.Contains(want, got) {
 				t.Errorf("after a restart: X-Cache %s, want one of %v", got, want)
 			}
-			if string(r.body) != string(first.body) {
+			if !bytes.Equal(r.body, first.body) {
 				t.Error("another report after a restart")
 			}
 			calls := m.requests(t)
@@ -256,7 +258,7 @@ func TestColdStampede(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range bodies {
 		wait.Go(func() {
-			resp, err := pooled.Get(h.url + "/api/crypto-report/link") //nolint:noctx // bounded by the client
+			resp, err := pooled.Get(h.url + "/api/crypto-report/link")
 			if err != nil {
 				t.Error(err)
 				return

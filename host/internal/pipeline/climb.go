@@ -267,7 +267,7 @@ func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time
 func (c *climb) remember(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
 	defer cancel()
-	stop := context.AfterFunc(c.r.ctx, cancel)
+	stop := context.AfterFunc(c.r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the writes too
 	defer stop()
 	var fills, rows []sdk.Entry
 	var nouns []any

@@ -111,18 +111,18 @@ func (n *near) moment() moment {
 
 // put keeps an entry unless its key was invalidated since the load began. If the stream broke since then, the entry is
 // as doubtful as all others. It makes room in the entry's shard.
-func (n *near) put(e *entry, began moment) bool {
+func (n *near) put(e *entry, began moment) {
 	e.confirmed.Store(began.generation)
 	e.used.Store(n.now().Unix())
 	if int64(e.size) > n.maxBytes/nearShards {
-		return false
+		return
 	}
 	s := n.shard([]byte(e.key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Under the shard's lock: an invalidation that is noted after this look removes the entry when it gets the lock.
 	if n.journal.touchedSince(began.version, e.key) {
-		return false
+		return
 	}
 	if old := s.entries[e.key]; old != nil {
 		n.bytes.Add(-int64(old.size))
@@ -131,10 +131,9 @@ func (n *near) put(e *entry, began moment) bool {
 	n.bytes.Add(int64(e.size))
 	for len(s.entries) > max(1, n.maxEntries/nearShards) || n.bytes.Load() > n.maxBytes {
 		if !n.evict(s, e) {
-			break
+			return
 		}
 	}
-	return true
 }
 
 // entryOverhead estimates what an entry takes besides its bytes.

@@ -275,7 +275,7 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 	}
 	release := !nested(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
-	stop := context.AfterFunc(r.ctx, cancel)
+	stop := context.AfterFunc(r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the flight too
 	r.work.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {

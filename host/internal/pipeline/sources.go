@@ -18,7 +18,6 @@ import (
 type sources struct {
 	opts   Options
 	mode   *mode // "all sources", of the failure table
-	mu     sync.Mutex
 	byName map[string]*source
 }
 
