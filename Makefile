@@ -135,7 +135,7 @@ $(TOOL)/%: .tools/%/go.mod .tools/%/go.sum
 
 .PHONY: clean
 clean: ## Remove what build made; data/ and the tools stay
-	rm -rf bin
+	rm -rf bin .cache/bench
 
 .PHONY: help
 help: ## Show this

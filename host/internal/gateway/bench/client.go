@@ -17,12 +17,11 @@ const (
 	maxBody = 8 << 20
 )
 
-// client is the cheapest client that reads whole answers: one keep-alive connection, one request at a time. It takes
-// answers with a Content-Length only. It is not safe for concurrent use.
+// client is one keep-alive connection with one request at a time. It takes answers with a Content-Length only. It is not
+// safe for concurrent use.
 type client struct {
 	conn net.Conn
 	buf  []byte
-	have int // bytes of buf that were read; those beyond the last answer belong to nobody.
 }
 
 // answer is what a server said. Its bytes hold until the client's next request.
@@ -58,48 +57,45 @@ func (c *client) do(request []byte) (answer, error) {
 	if _, err := c.conn.Write(request); err != nil {
 		return answer{}, err
 	}
-	c.have = 0
-	end := -1
-	for searched := 0; end < 0; {
-		if c.have >= maxHead {
-			return answer{}, fmt.Errorf("the header has more than %d bytes", maxHead)
-		}
-		if err := c.read(); err != nil {
+	have := 0
+	for {
+		n, err := c.conn.Read(c.buf[have:])
+		if n == 0 && err != nil {
 			return answer{}, err
 		}
-		if at := bytes.Index(c.buf[searched:c.have], headEnd); at >= 0 {
-			end = searched + at
-		}
-		searched = max(0, c.have-len(headEnd)+1)
-	}
-	status, length, err := parseHead(c.buf[:end])
-	if err != nil {
-		return answer{}, err
-	}
-	begin := end + len(headEnd)
-	total := begin + length
-	if total > len(c.buf) {
-		c.buf = append(c.buf[:c.have], make([]byte, total-c.have)...)
-	}
-	for c.have < total {
-		if err := c.read(); err != nil {
+		have += n
+		a, total, err := parseAnswer(c.buf[:have])
+		switch {
+		case err != nil:
 			return answer{}, err
+		case total > 0 && have >= total:
+			return a, nil
+		case total > len(c.buf):
+			c.buf = append(c.buf[:have], make([]byte, total-have)...)
 		}
 	}
-	if c.have > total {
-		return answer{}, fmt.Errorf("%d bytes came after the answer", c.have-total)
-	}
-	return answer{status: status, head: c.buf[:end], body: c.buf[begin:total]}, nil
 }
 
-// read takes what has arrived.
-func (c *client) read() error {
-	n, err := c.conn.Read(c.buf[c.have:])
-	c.have += n
-	if n > 0 {
-		return nil
+// parseAnswer reads an answer from what has arrived of it. Total is the length of the whole, 0 while that is not known;
+// the answer is complete once so much is there. What is longer is no answer.
+func parseAnswer(arrived []byte) (a answer, total int, err error) {
+	end := bytes.Index(arrived, headEnd)
+	if end < 0 {
+		if len(arrived) >= maxHead {
+			return answer{}, 0, fmt.Errorf("the header has more than %d bytes", maxHead)
+		}
+		return answer{}, 0, nil
 	}
-	return err
+	status, length, err := parseHead(arrived[:end])
+	if err != nil {
+		return answer{}, 0, err
+	}
+	begin := end + len(headEnd)
+	total = begin + length
+	if len(arrived) > total {
+		return answer{}, 0, fmt.Errorf("%d bytes came after the answer", len(arrived)-total)
+	}
+	return answer{status: status, head: arrived[:end], body: arrived[begin:]}, total, nil
 }
 
 var (

@@ -20,6 +20,7 @@ var coldSymbols = []string{
 // Symbols that other sections keep for themselves.
 const (
 	crashSymbol = "vet"
+	afterSymbol = "eos"
 	aloneSymbol = "link"
 	crowdSymbol = "bnb"
 )

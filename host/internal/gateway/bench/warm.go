@@ -115,24 +115,27 @@ func sameAnswer(want, got answer) error {
 
 // duel is what came out of host and bare server taking turns.
 type duel struct {
-	hostCPU, bareCPU   []float64 // µs per request, by turn
-	hostRate, bareRate []float64 // requests per second, by turn
-	requests           int       // to the host
-	gRPC               uint64    // calls meanwhile
-	islands            time.Duration
+	host, bare side
+	gRPC       uint64 // calls meanwhile
+	islands    time.Duration
+}
+
+// side is one server's part in a duel.
+type side struct {
+	cpu, rate []float64 // µs per request and requests per second, by turn
+	answers   int
 }
 
 // duel lets host and bare server take turns.
 func (b *bench) duel(ctx context.Context, h *host, bare *server, path string, body []byte, cpus processors) (_ duel, err error) {
 	var d duel
 	const rehearsal = 300 * time.Millisecond
-	lasts := 2*time.Duration(b.opts.pairs)*b.opts.phase + patience
-	hostLoad, err := newLoad(ctx, h.address, path, body, b.opts.connections, lasts)
+	hostLoad, err := newLoad(h.address, path, body, b.opts.connections)
 	if err != nil {
 		return d, err
 	}
 	defer func() { err = errors.Join(err, hostLoad.close()) }()
-	bareLoad, err := newLoad(ctx, bare.address, path, body, b.opts.connections, lasts)
+	bareLoad, err := newLoad(bare.address, path, body, b.opts.connections)
 	if err != nil {
 		return d, err
 	}
@@ -163,17 +166,19 @@ func (b *bench) duel(ctx context.Context, h *host, bare *server, path string, bo
 			return d, err
 		}
 	}
-	for range b.opts.pairs {
-		n, cpu, rate, err := turn(ctx, hostLoad, h.handle.Pid, b.opts.phase)
-		if err != nil {
-			return d, fmt.Errorf("host: %w", err)
+	for i := range b.opts.pairs {
+		turns := []func() error{
+			func() error { return d.host.turn(ctx, hostLoad, h.handle.Pid, b.opts.phase) },
+			func() error { return d.bare.turn(ctx, bareLoad, bare.handle.Pid, b.opts.phase) },
 		}
-		d.requests += n
-		d.hostCPU, d.hostRate = append(d.hostCPU, cpu), append(d.hostRate, rate)
-		if _, cpu, rate, err = turn(ctx, bareLoad, bare.handle.Pid, b.opts.phase); err != nil {
-			return d, fmt.Errorf("bare server: %w", err)
+		if i%2 == 1 { // Whoever is second does not always gain, or lose, by it.
+			slices.Reverse(turns)
 		}
-		d.bareCPU, d.bareRate = append(d.bareCPU, cpu), append(d.bareRate, rate)
+		for _, turn := range turns {
+			if err := turn(); err != nil {
+				return d, err
+			}
+		}
 	}
 	after, err := timeOf(running)
 	if err != nil {
@@ -185,18 +190,24 @@ func (b *bench) duel(ctx context.Context, h *host, bare *server, path string, bo
 	return d, err
 }
 
-// turn loads one server once and returns its processor time per request, in µs, and its answers per second.
-func turn(ctx context.Context, l *load, pid int, lasts time.Duration) (answers int, cpu, rate float64, err error) {
+// turn loads the server once.
+func (s *side) turn(ctx context.Context, l *load, pid int, lasts time.Duration) error {
 	before, err := processorTime(pid)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	answers, took, err := l.run(ctx, lasts)
 	if err != nil {
-		return 0, 0, 0, err
+		return fmt.Errorf("load on process %d: %w", pid, err)
 	}
 	after, err := processorTime(pid)
-	return answers, microseconds(after-before) / float64(answers), float64(answers) / took.Seconds(), err
+	if err != nil {
+		return err
+	}
+	s.cpu = append(s.cpu, microseconds(after-before)/float64(answers))
+	s.rate = append(s.rate, float64(answers)/took.Seconds())
+	s.answers += answers
+	return nil
 }
 
 // timeOf adds up the processor time of islands. One that ended meanwhile is an error.
@@ -214,15 +225,16 @@ func timeOf(islands []island) (time.Duration, error) {
 
 // rows shows a duel.
 func (d duel) rows() []row {
-	ratio := ratios(d.hostCPU, d.bareCPU)
+	ratio := ratios(d.host.cpu, d.bare.cpu)
 	middle := spreadOf(ratio).Median
 	return []row{
-		row{Name: "processor time of the server per request", Unit: "µs", Value: spreadOf(d.hostCPU)}.
-			against(spreadOf(d.bareCPU), ratio).
+		row{Name: "processor time of the server per request", Unit: "µs", Value: spreadOf(d.host.cpu)}.
+			against(spreadOf(d.bare.cpu), ratio).
 			aim(fmt.Sprintf("≤ %.2f (stretch %.2f)", aimRatio, stretchRatio), middle <= aimRatio),
-		row{Name: "requests per second", Value: spreadOf(d.hostRate)}.against(spreadOf(d.bareRate), ratios(d.hostRate, d.bareRate)),
-		single(fmt.Sprintf("gRPC calls during %d requests", d.requests), "", float64(d.gRPC)).aim("0", d.gRPC == 0),
-		single("processor time of all islands per request", "µs", microseconds(d.islands)/float64(d.requests)),
+		row{Name: "requests per second", Value: spreadOf(d.host.rate)}.
+			against(spreadOf(d.bare.rate), ratios(d.host.rate, d.bare.rate)),
+		single(fmt.Sprintf("gRPC calls during %d requests", d.host.answers), "", float64(d.gRPC)).aim("0", d.gRPC == 0),
+		single("processor time of all islands per request", "µs", microseconds(d.islands)/float64(d.host.answers)),
 	}
 }
 
