@@ -218,3 +218,22 @@ func TestUptimesOutOfThisWorld(t *testing.T) {
 		}
 	}
 }
+
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, reason, lastError, want string }{
+		{"none", "", "", ""},
+		{"one for everybody", "is starting", "", "is starting"},
+		{"one for operators", "", "no such file", "no such file"},
+		{"both", "cannot be started", "no such file", "cannot be started: no such file"},
+		{"the same twice", "it says: no such file", "no such file", "it says: no such file"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if got := reasonOf(&islandStatus{Reason: test.reason, LastError: test.lastError}); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

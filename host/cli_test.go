@@ -141,6 +141,26 @@ func TestInspect(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+	t.Run("parts of another version", func(t *testing.T) {
+		for name, other := range map[string]map[string]string{
+			"crashes": {"/admin/status": oneStatus, "/admin/islands/cache/crashes": `[]`},
+			"status":  {"/admin/status": `[]`},
+			"island":  {"/admin/status": `{"islands":[3]}`},
+		} {
+			f := newFakeHost(t, answers(other))
+			got := runProgram(t.Context(), "inspect", "cache", "--config", f.config)
+			if got.status != exitFailure || !strings.Contains(got.errs, "the host's answer is not understood") {
+				t.Errorf("%s: got %+v", name, got)
+			}
+		}
+	})
+	t.Run("a host that lists no crashes", func(t *testing.T) {
+		f := newFakeHost(t, answers(map[string]string{"/admin/status": oneStatus, "/admin/islands/cache/crashes": `{}`}))
+		got := runProgram(t.Context(), "inspect", "cache", "--json", "--config", f.config)
+		if got.status != exitOK || !strings.Contains(got.out, `"crashes": []`) {
+			t.Errorf("got %+v", got)
+		}
+	})
 	t.Run("an unknown island", func(t *testing.T) {
 		got := runProgram(t.Context(), "inspect", "cachet", "--config", f.config)
 		if want := "islands: no island \"cachet\": did you mean cache?\n"; got.status != exitFailure || got.errs != want {
@@ -271,5 +291,17 @@ func TestVersion(t *testing.T) {
 	}
 	if got := versionOf(nil); !strings.HasPrefix(got, "(unknown) go") {
 		t.Errorf("got %q without build information", got)
+	}
+}
+
+func TestUnknownIslandListsNotTooMany(t *testing.T) {
+	t.Parallel()
+	known := make([]string, 100)
+	for i := range known {
+		known[i] = "island-" + strconv.Itoa(i)
+	}
+	got := unknownIsland("zzz", known).Error()
+	if !strings.HasSuffix(got, "island-18, island-19, …") {
+		t.Errorf("got %q", got)
 	}
 }
