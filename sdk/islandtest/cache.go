@@ -66,10 +66,10 @@ func entry(key, value string) sdk.Entry {
 func fill(ctx context.Context, cache sdk.Cache, entries ...sdk.Entry) error {
 	taken, err := cache.Fill(ctx, entries)
 	if err != nil {
-		return fmt.Errorf("Fill: %w", err)
+		return fmt.Errorf("fill: %w", err)
 	}
 	if taken != len(entries) {
-		return fmt.Errorf("Fill took %d of %d entries", taken, len(entries))
+		return fmt.Errorf("fill took %d of %d entries", taken, len(entries))
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func fill(ctx context.Context, cache sdk.Cache, entries ...sdk.Entry) error {
 func look(ctx context.Context, cache sdk.Cache, key string) (sdk.Lookup, error) {
 	found, err := cache.Lookup(ctx, []string{key})
 	if err != nil {
-		return sdk.Lookup{}, fmt.Errorf("Lookup: %w", err)
+		return sdk.Lookup{}, fmt.Errorf("lookup: %w", err)
 	}
 	if len(found) != 1 {
 		return sdk.Lookup{}, fmt.Errorf("%d results for one key", len(found))
@@ -111,7 +111,7 @@ func cacheOrder(ctx context.Context, b *bench, cache sdk.Cache) error {
 	want := []string{"2", "", "1", "", "2"}
 	found, err := cache.Lookup(ctx, keys)
 	if err != nil {
-		return fmt.Errorf("Lookup with misses: %w", err)
+		return fmt.Errorf("lookup with misses: %w", err)
 	}
 	if len(found) != len(keys) {
 		return fmt.Errorf("%d results for %d keys", len(found), len(keys))
@@ -199,7 +199,7 @@ func cacheTooLate(ctx context.Context, b *bench, cache sdk.Cache) error {
 	}
 	taken, err := cache.Fill(ctx, []sdk.Entry{late, entry(b.name("in-time"), "v")})
 	if err != nil || taken != 1 {
-		return fmt.Errorf("Fill took %d of an entry past StaleUntil and one in time (error: %v)", taken, err)
+		return fmt.Errorf("fill took %d of an entry past StaleUntil and one in time (error: %v)", taken, err)
 	}
 	if err := wantFound(ctx, cache, late.Key, nil); err != nil {
 		return err
@@ -211,14 +211,14 @@ func cacheTooLate(ctx context.Context, b *bench, cache sdk.Cache) error {
 func forgotten(ctx context.Context, cache sdk.Cache, patterns []string, n int, left []string, all []string) error {
 	got, err := cache.Invalidate(ctx, patterns)
 	if err != nil {
-		return fmt.Errorf("Invalidate %q: %w", patterns, err)
+		return fmt.Errorf("invalidate %q: %w", patterns, err)
 	}
 	if got != n {
-		return fmt.Errorf("Invalidate %q forgot %d keys, want %d", patterns, got, n)
+		return fmt.Errorf("invalidate %q forgot %d keys, want %d", patterns, got, n)
 	}
 	results, err := cache.Lookup(ctx, all)
 	if err != nil {
-		return fmt.Errorf("Lookup: %w", err)
+		return fmt.Errorf("lookup: %w", err)
 	}
 	for _, l := range results {
 		if want := slices.Contains(left, l.Entry.Key); l.Found != want {
@@ -264,10 +264,10 @@ func cacheInvalidationWins(ctx context.Context, b *bench, cache sdk.Cache) error
 			return err
 		}
 		if before.Version == 0 {
-			return errors.New("Version is 0, which would fill unconditionally")
+			return errors.New("version is 0, which would fill unconditionally")
 		}
 		if _, err := cache.Invalidate(ctx, []string{pattern}); err != nil {
-			return fmt.Errorf("Invalidate: %w", err)
+			return fmt.Errorf("invalidate: %w", err)
 		}
 		raced, unconcerned := entry(key, "old"), entry(other, "other")
 		raced.Version, unconcerned.Version = before.Version, before.Version
@@ -297,7 +297,7 @@ func cacheInvalidationWins(ctx context.Context, b *bench, cache sdk.Cache) error
 func cacheVersionZero(ctx context.Context, b *bench, cache sdk.Cache) error {
 	key := b.name("zero")
 	if _, err := cache.Invalidate(ctx, []string{key}); err != nil {
-		return fmt.Errorf("Invalidate: %w", err)
+		return fmt.Errorf("invalidate: %w", err)
 	}
 	if err := fill(ctx, cache, entry(key, "v")); err != nil {
 		return err
@@ -329,10 +329,10 @@ func cacheTiers(ctx context.Context, b *bench, cache sdk.Cache) error {
 	key := b.name("tiers")
 	for _, enabled := range []bool{false, false, true, true} {
 		if err := cache.SetTier(ctx, "l1", enabled); err != nil {
-			return fmt.Errorf("SetTier l1 %v: %w", enabled, err)
+			return fmt.Errorf("setTier l1 %v: %w", enabled, err)
 		}
 		if _, err := cache.Fill(ctx, []sdk.Entry{entry(key, "v")}); err != nil {
-			return fmt.Errorf("Fill with l1 %v: %w", enabled, err)
+			return fmt.Errorf("fill with l1 %v: %w", enabled, err)
 		}
 		got, err := look(ctx, cache, key)
 		if err != nil {

@@ -57,7 +57,7 @@ func (b *bench) stored(ctx context.Context, store sdk.Store, what string, limit 
 		Asset: sdk.Asset{ID: b.name(what), Symbol: b.symbol(what)}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: limit,
 	})
 	if err != nil {
-		return run, fmt.Errorf("StoredCandles: %w", err)
+		return run, fmt.Errorf("storedCandles: %w", err)
 	}
 	return run, runFault(run, limit)
 }
@@ -69,7 +69,7 @@ func storedNewest(ctx context.Context, b *bench, store sdk.Store) error {
 	}
 	for range 2 {
 		if err := store.SaveCandles(ctx, batch); err != nil {
-			return fmt.Errorf("SaveCandles: %w", err)
+			return fmt.Errorf("saveCandles: %w", err)
 		}
 	}
 	for limit, first := range map[int]int{1: 4, 3: 2, 5: 0, 100: 0} {
@@ -97,7 +97,7 @@ func storedFidelity(ctx context.Context, b *bench, store sdk.Store) error {
 	}
 	series.Items = append(series.Items, sdk.Candle{OpenTime: noon().Add(time.Hour), Close: sdk.Known(3)})
 	if err := store.SaveCandles(ctx, []sdk.Candles{series}); err != nil {
-		return fmt.Errorf("SaveCandles: %w", err)
+		return fmt.Errorf("saveCandles: %w", err)
 	}
 	run, err := b.stored(ctx, store, "full", 10)
 	if err != nil {
@@ -115,7 +115,7 @@ func storedClosedWins(ctx context.Context, b *bench, store sdk.Store) error {
 		series := b.series("closed", "islandtest", 0, closed)
 		series.Items[0].Close = sdk.Known(price)
 		if err := store.SaveCandles(ctx, []sdk.Candles{series}); err != nil {
-			return fmt.Errorf("SaveCandles: %w", err)
+			return fmt.Errorf("saveCandles: %w", err)
 		}
 		return nil
 	}
@@ -153,7 +153,7 @@ func storedSources(ctx context.Context, b *bench, store sdk.Store) error {
 		batch = append(batch, b.series("sources", "new", n, n < 5))
 	}
 	if err := store.SaveCandles(ctx, batch); err != nil {
-		return fmt.Errorf("SaveCandles: %w", err)
+		return fmt.Errorf("saveCandles: %w", err)
 	}
 	run, err := b.stored(ctx, store, "sources", 10)
 	if err != nil {
@@ -179,7 +179,7 @@ func storedApart(ctx context.Context, b *bench, store sdk.Store) error {
 		batch = append(batch, other)
 	}
 	if err := store.SaveCandles(ctx, batch); err != nil {
-		return fmt.Errorf("SaveCandles: %w", err)
+		return fmt.Errorf("saveCandles: %w", err)
 	}
 	run, err := b.stored(ctx, store, "apart", 10)
 	if err != nil {
@@ -217,12 +217,12 @@ func entryChecks() []check {
 func recall(ctx context.Context, store sdk.Store, keys ...string) (map[string]sdk.Entry, error) {
 	entries, err := store.Recall(ctx, keys)
 	if err != nil {
-		return nil, fmt.Errorf("Recall: %w", err)
+		return nil, fmt.Errorf("recall: %w", err)
 	}
 	kept := map[string]sdk.Entry{}
 	for _, e := range entries {
 		if _, twice := kept[e.Key]; twice {
-			return nil, fmt.Errorf("Recall returns the key %q twice", e.Key)
+			return nil, fmt.Errorf("recall returns the key %q twice", e.Key)
 		}
 		kept[e.Key] = e
 	}
@@ -245,7 +245,7 @@ func entriesNewestWins(ctx context.Context, b *bench, store sdk.Store) error {
 		e := entry(key, step.value)
 		e.StoredAt, e.Version = e.StoredAt.Add(-step.age).Truncate(time.Millisecond), step.version
 		if err := store.Remember(ctx, []sdk.Entry{e}); err != nil {
-			return fmt.Errorf("Remember: %w", err)
+			return fmt.Errorf("remember: %w", err)
 		}
 		kept, err := recall(ctx, store, key, b.name("other"))
 		if err != nil {
@@ -269,7 +269,7 @@ func entriesStale(ctx context.Context, b *bench, store sdk.Store) error {
 	soon.FreshUntil, soon.StaleUntil = soon.StoredAt, soon.StoredAt.Add(300*time.Millisecond)
 	kept.FreshUntil = kept.StoredAt.Add(-time.Second) // Stale, which is what a store's entries are for.
 	if err := store.Remember(ctx, []sdk.Entry{gone, kept, soon}); err != nil {
-		return fmt.Errorf("Remember: %w", err)
+		return fmt.Errorf("remember: %w", err)
 	}
 	if err := pause(ctx, soon.StaleUntil.Add(10*time.Millisecond)); err != nil {
 		return err
@@ -292,7 +292,7 @@ func entriesForget(ctx context.Context, b *bench, store sdk.Store) error {
 		entries, keys = append(entries, entry(p+end, end)), append(keys, p+end)
 	}
 	if err := store.Remember(ctx, entries); err != nil {
-		return fmt.Errorf("Remember: %w", err)
+		return fmt.Errorf("remember: %w", err)
 	}
 	for _, step := range []struct {
 		patterns []string
@@ -308,18 +308,18 @@ func entriesForget(ctx context.Context, b *bench, store sdk.Store) error {
 	} {
 		n, err := store.Forget(ctx, step.patterns)
 		if err != nil {
-			return fmt.Errorf("Forget %q: %w", step.patterns, err)
+			return fmt.Errorf("forget %q: %w", step.patterns, err)
 		}
 		kept, err := recall(ctx, store, keys...)
 		if err != nil {
 			return err
 		}
 		if n != step.dropped || len(kept) != step.left {
-			return fmt.Errorf("Forget %q dropped %d and left %d; want %d and %d", step.patterns, n, len(kept), step.dropped, step.left)
+			return fmt.Errorf("forget %q dropped %d and left %d; want %d and %d", step.patterns, n, len(kept), step.dropped, step.left)
 		}
 	}
 	if n, err := store.Forget(ctx, nil); n != 0 || err != nil {
-		return errors.Join(fmt.Errorf("Forget of no pattern dropped %d", n), err)
+		return errors.Join(fmt.Errorf("forget of no pattern dropped %d", n), err)
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func leaseConflict(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	before := time.Now()
 	lease, err := c.Acquire(ctx, b.lease("a", time.Minute))
 	if err != nil {
-		return fmt.Errorf("Acquire: %w", err)
+		return fmt.Errorf("acquire: %w", err)
 	}
 	if lease.Token == 0 {
 		return errors.New("the fencing token is 0, which means none")
@@ -85,7 +85,7 @@ func leaseConflict(ctx context.Context, b *bench, c sdk.Coordinator) error {
 		return kindErr
 	}
 	if after := sdk.RetryAfter(err); after <= 0 || after > time.Minute {
-		return fmt.Errorf("RetryAfter of the conflict is %v", after)
+		return fmt.Errorf("retryAfter of the conflict is %v", after)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func leaseFencing(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	for _, owner := range []string{"a", "b", "a"} {
 		lease, err := c.Acquire(ctx, b.lease(owner, time.Minute))
 		if err != nil {
-			return fmt.Errorf("Acquire: %w", err)
+			return fmt.Errorf("acquire: %w", err)
 		}
 		if lease.Token <= last {
 			return fmt.Errorf("the token went from %d to %d when the lease changed its owner", last, lease.Token)
@@ -109,7 +109,7 @@ func leaseFencing(ctx context.Context, b *bench, c sdk.Coordinator) error {
 		}
 		last = lease.Token
 		if err := c.Release(ctx, b.lease(owner, 0)); err != nil {
-			return fmt.Errorf("Release: %w", err)
+			return fmt.Errorf("release: %w", err)
 		}
 	}
 	return nil
@@ -118,7 +118,7 @@ func leaseFencing(ctx context.Context, b *bench, c sdk.Coordinator) error {
 func leaseExpiry(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	lease, err := c.Acquire(ctx, b.lease("a", 300*time.Millisecond))
 	if err != nil {
-		return fmt.Errorf("Acquire: %w", err)
+		return fmt.Errorf("acquire: %w", err)
 	}
 	_, err = c.Acquire(ctx, b.lease("b", time.Minute))
 	if time.Now().Before(lease.ExpiresAt) {
@@ -131,7 +131,7 @@ func leaseExpiry(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	}
 	next, err := c.Acquire(ctx, b.lease("b", time.Minute))
 	if err != nil {
-		return fmt.Errorf("Acquire after the lease expired: %w", err)
+		return fmt.Errorf("acquire after the lease expired: %w", err)
 	}
 	if next.Token <= lease.Token {
 		return fmt.Errorf("the token went from %d to %d when the lease changed its owner", lease.Token, next.Token)
@@ -141,24 +141,24 @@ func leaseExpiry(ctx context.Context, b *bench, c sdk.Coordinator) error {
 
 func leaseRelease(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	if err := c.Release(ctx, b.lease("a", 0)); err != nil {
-		return fmt.Errorf("Release of what was never held: %w", err)
+		return fmt.Errorf("release of what was never held: %w", err)
 	}
 	if _, err := c.Acquire(ctx, b.lease("a", time.Minute)); err != nil {
-		return fmt.Errorf("Acquire: %w", err)
+		return fmt.Errorf("acquire: %w", err)
 	}
 	if err := c.Release(ctx, b.lease("b", 0)); err != nil {
-		return fmt.Errorf("Release by another: %w", err)
+		return fmt.Errorf("release by another: %w", err)
 	}
 	if err := wantKind("Acquire after another released", second(c.Acquire(ctx, b.lease("b", time.Minute))), sdk.Conflict); err != nil {
 		return err
 	}
 	for range 2 {
 		if err := c.Release(ctx, b.lease("a", 0)); err != nil {
-			return fmt.Errorf("Release: %w", err)
+			return fmt.Errorf("release: %w", err)
 		}
 	}
 	if _, err := c.Acquire(ctx, b.lease("b", time.Minute)); err != nil {
-		return fmt.Errorf("Acquire of a released lease: %w", err)
+		return fmt.Errorf("acquire of a released lease: %w", err)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (b *bench) publish(ctx context.Context, c sdk.Coordinator, payloads ...stri
 	for _, payload := range payloads {
 		id, err := c.Publish(ctx, sdk.Message{Channel: b.name("channel"), Payload: []byte(payload)})
 		if err != nil {
-			return nil, fmt.Errorf("Publish: %w", err)
+			return nil, fmt.Errorf("publish: %w", err)
 		}
 		if id == "" || slices.Contains(ids, id) {
 			return nil, fmt.Errorf("the id %q is empty or was given before", id)
@@ -207,7 +207,7 @@ func (b *bench) receive(ctx context.Context, c sdk.Coordinator, after string, n 
 		return nil
 	})
 	if !errors.Is(err, errEnough) {
-		return got, fmt.Errorf("Subscribe after %q: %d of %d messages, then: %w", after, len(got), n, err)
+		return got, fmt.Errorf("subscribe after %q: %d of %d messages, then: %w", after, len(got), n, err)
 	}
 	return got, nil
 }
@@ -296,7 +296,7 @@ func channelFencing(ctx context.Context, b *bench, c sdk.Coordinator) error {
 				return err
 			}
 		} else if err != nil {
-			return fmt.Errorf("Publish with the token %d: %w", step.token, err)
+			return fmt.Errorf("publish with the token %d: %w", step.token, err)
 		}
 	}
 	got, err := b.receive(ctx, c, "0", 5)
@@ -332,7 +332,7 @@ func (b *bench) budget(n, limit int, window time.Duration) sdk.BudgetRequest {
 func budgetLimit(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	for _, n := range []int{1, 3, 1} {
 		if err := c.Take(ctx, b.budget(n, 5, time.Minute)); err != nil {
-			return fmt.Errorf("Take %d: %w", n, err)
+			return fmt.Errorf("take %d: %w", n, err)
 		}
 	}
 	err := c.Take(ctx, b.budget(1, 5, time.Minute))
@@ -340,7 +340,7 @@ func budgetLimit(ctx context.Context, b *bench, c sdk.Coordinator) error {
 		return kindErr
 	}
 	if after := sdk.RetryAfter(err); after <= 0 || after > 70*time.Second {
-		return fmt.Errorf("RetryAfter is %v for a window of a minute", after)
+		return fmt.Errorf("retryAfter is %v for a window of a minute", after)
 	}
 	other := b.budget(1, 5, time.Minute)
 	other.Name += "-other"
@@ -369,7 +369,7 @@ func budgetConcurrent(ctx context.Context, b *bench, c sdk.Coordinator) error {
 func budgetWindow(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	const window = 400 * time.Millisecond
 	if err := c.Take(ctx, b.budget(2, 2, window)); err != nil {
-		return fmt.Errorf("Take: %w", err)
+		return fmt.Errorf("take: %w", err)
 	}
 	start := time.Now()
 	for {

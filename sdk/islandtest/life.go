@@ -68,7 +68,7 @@ func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, 
 			return hung
 		}
 		if err != nil {
-			return fmt.Errorf("Shutdown, call %d: %w", i+1, err)
+			return fmt.Errorf("shutdown, call %d: %w", i+1, err)
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func concurrent(ctx context.Context, b *bench) error {
 	calls := b.roleCalls(island)
 	err = together(callers, func(i int) error {
 		if health := island.Health(ctx); health.Status == sdk.StatusFailed {
-			return fmt.Errorf("Health: %+v", health)
+			return fmt.Errorf("health: %+v", health)
 		}
 		if len(calls) > 0 {
 			c := calls[i%len(calls)]

@@ -34,7 +34,7 @@ func marketChecks() []check {
 func globalFigures(ctx context.Context, b *bench, source sdk.GlobalSource) error {
 	g, err := source.Global(ctx, sdk.GlobalRequest{VsCurrency: b.VsCurrency})
 	if err != nil {
-		return fmt.Errorf("Global: %w", err)
+		return fmt.Errorf("global: %w", err)
 	}
 	switch {
 	case g.VsCurrency != b.VsCurrency:
@@ -68,7 +68,7 @@ func globalCurrency(ctx context.Context, b *bench, source sdk.GlobalSource) erro
 func sentimentRange(ctx context.Context, _ *bench, source sdk.SentimentSource) error {
 	s, err := source.Sentiment(ctx, sdk.SentimentRequest{})
 	if err != nil {
-		return fmt.Errorf("Sentiment: %w", err)
+		return fmt.Errorf("sentiment: %w", err)
 	}
 	value, known := s.Value.Float64()
 	if !known || value < 0 || value > 100 {
@@ -83,7 +83,7 @@ func sentimentRange(ctx context.Context, _ *bench, source sdk.SentimentSource) e
 func catalogueAssets(ctx context.Context, b *bench, source sdk.CatalogueSource) error {
 	assets, err := source.Catalogue(ctx, sdk.CatalogueRequest{})
 	if err != nil {
-		return fmt.Errorf("Catalogue: %w", err)
+		return fmt.Errorf("catalogue: %w", err)
 	}
 	if len(assets) == 0 {
 		return errors.New("an empty catalogue")

@@ -42,7 +42,7 @@ func quoteChecks() []check {
 func quotesAnswer(ctx context.Context, b *bench, source sdk.QuoteSource) error {
 	quotes, err := source.Quotes(ctx, sdk.QuotesRequest{Assets: b.Assets, VsCurrency: b.VsCurrency})
 	if err != nil {
-		return fmt.Errorf("Quotes: %w", err)
+		return fmt.Errorf("quotes: %w", err)
 	}
 	if len(quotes) != len(b.Assets) {
 		return fmt.Errorf("%d quotes for %d assets that the upstream knows", len(quotes), len(b.Assets))
@@ -69,7 +69,7 @@ func quotesAnswer(ctx context.Context, b *bench, source sdk.QuoteSource) error {
 func quotesUnits(ctx context.Context, b *bench, source sdk.QuoteSource) error {
 	quotes, err := source.Quotes(ctx, sdk.QuotesRequest{Assets: b.Assets, VsCurrency: b.VsCurrency})
 	if err != nil {
-		return fmt.Errorf("Quotes: %w", err)
+		return fmt.Errorf("quotes: %w", err)
 	}
 	var errs []error
 	for _, q := range quotes {
@@ -154,7 +154,7 @@ func quotesMany(ctx context.Context, b *bench, source sdk.QuoteSource) error {
 	}
 	quotes, err := source.Quotes(ctx, sdk.QuotesRequest{Assets: assets, VsCurrency: b.VsCurrency})
 	if err != nil {
-		return fmt.Errorf("Quotes of 250 assets: %w", err)
+		return fmt.Errorf("quotes of 250 assets: %w", err)
 	}
 	if len(quotes) != len(b.Assets) {
 		return fmt.Errorf("%d quotes for 250 assets of which %d are known", len(quotes), len(b.Assets))

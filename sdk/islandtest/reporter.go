@@ -80,7 +80,7 @@ func reportsListed(ctx context.Context, b *bench) error {
 			return fmt.Errorf("report %s needs %d daily candles", spec.Name, spec.Needs.DailyCandles)
 		}
 		if !slices.ContainsFunc(b.ReportRequests, func(r sdk.ReportRequest) bool { return r.Report == spec.Name }) {
-			return fmt.Errorf("Subject.ReportRequests has none for the report %s", spec.Name)
+			return fmt.Errorf("subject.ReportRequests has none for the report %s", spec.Name)
 		}
 	}
 	return nil

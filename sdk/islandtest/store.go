@@ -60,7 +60,7 @@ func history(ctx context.Context, store sdk.Store, symbol string, limit int, cur
 		Symbol: symbol, VsCurrency: "usd", From: noon().Add(-48 * time.Hour), To: noon().Add(72 * time.Hour), Limit: limit, Cursor: cursor,
 	})
 	if err != nil {
-		return page, fmt.Errorf("History: %w", err)
+		return page, fmt.Errorf("history: %w", err)
 	}
 	return page, nil
 }
@@ -81,7 +81,7 @@ func historyFidelity(ctx context.Context, b *bench, store sdk.Store) error {
 	full.ATH.Date, full.ATL.Date = noon().Add(-1000*time.Hour), noon().Add(-2000*time.Hour)
 	for _, q := range []sdk.Quote{full, bare} {
 		if err := store.SaveQuotes(ctx, []sdk.Quote{q}); err != nil {
-			return fmt.Errorf("SaveQuotes: %w", err)
+			return fmt.Errorf("saveQuotes: %w", err)
 		}
 		page, err := history(ctx, store, q.Symbol, 10, "")
 		if err != nil {
@@ -109,7 +109,7 @@ func historyIdempotent(ctx context.Context, b *bench, store sdk.Store) error {
 	}
 	for range 3 {
 		if err := store.SaveQuotes(ctx, append(quotes, first)); err != nil {
-			return fmt.Errorf("SaveQuotes: %w", err)
+			return fmt.Errorf("saveQuotes: %w", err)
 		}
 	}
 	page, err := history(ctx, store, first.Symbol, 100, "")
@@ -129,13 +129,13 @@ func historyRange(ctx context.Context, b *bench, store sdk.Store) error {
 		quotes = append(quotes, b.quote("range", at(minute)))
 	}
 	if err := store.SaveQuotes(ctx, quotes); err != nil {
-		return fmt.Errorf("SaveQuotes: %w", err)
+		return fmt.Errorf("saveQuotes: %w", err)
 	}
 	page, err := store.History(ctx, sdk.HistoryRequest{
 		Symbol: b.symbol("range"), VsCurrency: "usd", From: at(1), To: at(3), Limit: 10,
 	})
 	if err != nil {
-		return fmt.Errorf("History: %w", err)
+		return fmt.Errorf("history: %w", err)
 	}
 	var got []time.Time
 	for _, q := range page.Quotes {
@@ -159,7 +159,7 @@ func historyPages(ctx context.Context, b *bench, store sdk.Store) error {
 		quotes = append(quotes, q)
 	}
 	if err := store.SaveQuotes(ctx, quotes); err != nil {
-		return fmt.Errorf("SaveQuotes: %w", err)
+		return fmt.Errorf("saveQuotes: %w", err)
 	}
 	for _, limit := range []int{1, 3, 11, 12} {
 		seen := map[string]bool{}
@@ -222,10 +222,10 @@ func storeNothing(ctx context.Context, b *bench, store sdk.Store) error {
 	}
 	entries, err := store.Recall(ctx, []string{b.name("nothing")})
 	if err != nil || len(entries) != 0 {
-		return fmt.Errorf("Recall of what was never remembered: %+v (error: %v)", entries, err)
+		return fmt.Errorf("recall of what was never remembered: %+v (error: %v)", entries, err)
 	}
 	if entries, err = store.Recall(ctx, nil); err != nil || len(entries) != 0 {
-		return fmt.Errorf("Recall of no key: %+v (error: %v)", entries, err)
+		return fmt.Errorf("recall of no key: %+v (error: %v)", entries, err)
 	}
 	return nil
 }

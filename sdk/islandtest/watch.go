@@ -100,7 +100,7 @@ func (w *watching) stop() error {
 	case err := <-w.ended:
 		return wantKind("Watch whose context was cancelled", err, sdk.Canceled)
 	case <-timer.C:
-		return errors.New("Watch goes on a second after its context has ended")
+		return errors.New("watch goes on a second after its context has ended")
 	}
 }
 
@@ -134,7 +134,7 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 	err = func() error {
 		for i, patterns := range [][]string{{b.name("one")}, {b.name("two"), b.name("glob*")}, {b.name("?")}} {
 			if _, err := cache.Invalidate(ctx, patterns); err != nil {
-				return fmt.Errorf("Invalidate: %w", err)
+				return fmt.Errorf("invalidate: %w", err)
 			}
 			e, err := w.news(2 * time.Second)
 			if err != nil {
@@ -146,7 +146,7 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 			}
 			found, err := look(ctx, cache, b.name("one"))
 			if err != nil || found.Version != e.Version {
-				return fmt.Errorf("Lookup says version %d, the stream %d (error: %v)", found.Version, e.Version, err)
+				return fmt.Errorf("lookup says version %d, the stream %d (error: %v)", found.Version, e.Version, err)
 			}
 		}
 		return nil
