@@ -197,7 +197,7 @@ func (b *bench) publish(ctx context.Context, c sdk.Coordinator, payloads ...stri
 
 // receive subscribes to the check's channel until n messages have come.
 func (b *bench) receive(ctx context.Context, c sdk.Coordinator, after string, n int) ([]sdk.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	var got []sdk.Message
 	err := c.Subscribe(ctx, b.name("channel"), after, func(m sdk.Message) error {
@@ -236,7 +236,7 @@ func channelLive(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	if _, err := b.publish(ctx, c, "before"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	got := make(chan string, 1000)
 	ended := make(chan error, 1)
@@ -252,7 +252,7 @@ func channelLive(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	}()
 	// When the subscription stands cannot be seen; so there is something new until something has come.
 	sent := 0
-	err := eventually(ctx, 5*time.Second, func() error {
+	err := eventually(ctx, b.patience, func() error {
 		sent++
 		if _, err := b.publish(ctx, c, fmt.Sprint(sent)); err != nil {
 			return err
@@ -315,7 +315,7 @@ func channelEmitFails(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	if _, err := b.publish(ctx, c, "one", "two", "three"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	calls := 0
 	err := c.Subscribe(ctx, b.name("channel"), "0", func(sdk.Message) error {

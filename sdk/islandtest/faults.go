@@ -139,7 +139,7 @@ func faultRecovery(ctx context.Context, b *bench) error {
 			errs = append(errs, fmt.Errorf("%s once the upstream is mended: %w", c.name, err))
 		}
 	}
-	errs = append(errs, eventually(ctx, 5*time.Second, func() error {
+	errs = append(errs, eventually(ctx, b.patience, func() error {
 		if health := island.Health(ctx); health.Status != sdk.StatusOK {
 			return fmt.Errorf("health once the upstream is mended: %s, reason %q", health.Status, health.Reason)
 		}

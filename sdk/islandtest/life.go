@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -63,7 +62,7 @@ func shutdownTwice(ctx context.Context, b *bench) error {
 func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, n int) error {
 	for i := range n {
 		var err error
-		hung := within(5*time.Second, "Shutdown", func() { err = island.Shutdown(ctx) })
+		hung := within(b.patience, "Shutdown", func() { err = island.Shutdown(ctx) })
 		if hung != nil {
 			return hung
 		}
@@ -107,11 +106,11 @@ func afterShutdown(ctx context.Context, b *bench) error {
 	}
 	for _, c := range b.roleCalls(island) {
 		// Whether a late call still answers is the island's affair.
-		if err := within(5*time.Second, c.name+" after Shutdown", func() { _ = c.call(ctx) }); err != nil {
+		if err := within(b.patience, c.name+" after Shutdown", func() { _ = c.call(ctx) }); err != nil {
 			return err
 		}
 	}
-	return within(5*time.Second, "Health and Metrics after Shutdown", func() {
+	return within(b.patience, "Health and Metrics after Shutdown", func() {
 		_ = island.Health(ctx)
 		_, _ = island.Metrics(ctx)
 	})

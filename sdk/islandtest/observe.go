@@ -34,7 +34,7 @@ func healthOK(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	return eventually(ctx, 5*time.Second, func() error {
+	return eventually(ctx, b.patience, func() error {
 		health := island.Health(ctx)
 		if health.Status != sdk.StatusOK || health.Reason != "" {
 			return fmt.Errorf("an island that works says %s: %q", health.Status, health.Reason)

@@ -23,14 +23,11 @@ func streamChecks() []check {
 	}
 }
 
-// firstBatches bounds the wait for what a stream says first.
-const firstBatches = 15 * time.Second
-
 // errEnough is what an emit of the kit fails with.
 var errEnough = errors.New("the receiver has enough")
 
 func streamBatches(ctx context.Context, b *bench, source sdk.StreamSource) error {
-	streamCtx, cancel := context.WithTimeout(ctx, firstBatches)
+	streamCtx, cancel := context.WithTimeout(ctx, 3*b.patience)
 	defer cancel()
 	var seq uint64
 	var fault error
@@ -77,7 +74,7 @@ func (b *bench) batchFault(batch sdk.QuoteBatch, seq uint64) error {
 }
 
 func streamEmitFails(ctx context.Context, b *bench, source sdk.StreamSource) error {
-	streamCtx, cancel := context.WithTimeout(ctx, firstBatches)
+	streamCtx, cancel := context.WithTimeout(ctx, 3*b.patience)
 	defer cancel()
 	calls := 0
 	err := source.Stream(streamCtx, sdk.StreamRequest{Assets: b.Assets, VsCurrency: b.VsCurrency}, func(sdk.QuoteBatch) error {

@@ -41,6 +41,9 @@ type Subject struct {
 
 	// ReportRequests that a reporter can serve, at least one per report it lists.
 	ReportRequests []sdk.ReportRequest
+
+	// patience is how long a check waits for what has to come; 5 s when zero.
+	patience time.Duration
 }
 
 // Fault is a way in which an upstream fails.
@@ -88,6 +91,9 @@ func (s *Subject) complete(tb testing.TB) error {
 	}
 	if s.UnsupportedCurrency == "" {
 		s.UnsupportedCurrency = "xxx"
+	}
+	if s.patience == 0 {
+		s.patience = 5 * time.Second
 	}
 	if s.Intervals == nil {
 		s.Intervals = []sdk.Interval{sdk.Interval1d}

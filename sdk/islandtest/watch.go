@@ -43,7 +43,7 @@ type watching struct {
 }
 
 // watch begins to watch and waits for the Hello.
-func watch(ctx context.Context, cache sdk.Cache) (*watching, sdk.CacheEvent, error) {
+func (b *bench) watch(ctx context.Context, cache sdk.Cache) (*watching, sdk.CacheEvent, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watching{events: make(chan sdk.CacheEvent, 1000), cancel: cancel, ended: make(chan error, 1)}
 	go func() {
@@ -56,7 +56,7 @@ func watch(ctx context.Context, cache sdk.Cache) (*watching, sdk.CacheEvent, err
 			}
 		})
 	}()
-	hello, err := w.next(2 * time.Second)
+	hello, err := w.next(b.patience)
 	if err == nil && hello.Type != sdk.CacheHello {
 		err = fmt.Errorf("the first event is %+v", hello)
 	}
@@ -105,11 +105,11 @@ func (w *watching) stop() error {
 }
 
 func watchHello(ctx context.Context, b *bench, cache sdk.Cache) error {
-	first, hello, err := watch(ctx, cache)
+	first, hello, err := b.watch(ctx, cache)
 	if err != nil {
 		return err
 	}
-	second, again, err := watch(ctx, cache)
+	second, again, err := b.watch(ctx, cache)
 	if err != nil {
 		return errors.Join(err, first.stop())
 	}
@@ -127,7 +127,7 @@ func watchHello(ctx context.Context, b *bench, cache sdk.Cache) error {
 }
 
 func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
-	w, hello, err := watch(ctx, cache)
+	w, hello, err := b.watch(ctx, cache)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 			if _, err := cache.Invalidate(ctx, patterns); err != nil {
 				return fmt.Errorf("invalidate: %w", err)
 			}
-			e, err := w.news(2 * time.Second)
+			e, err := w.news(b.patience)
 			if err != nil {
 				return err
 			}
@@ -154,8 +154,8 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 	return errors.Join(err, w.stop())
 }
 
-func watchHeartbeat(ctx context.Context, _ *bench, cache sdk.Cache) error {
-	w, hello, err := watch(ctx, cache)
+func watchHeartbeat(ctx context.Context, b *bench, cache sdk.Cache) error {
+	w, hello, err := b.watch(ctx, cache)
 	if err != nil {
 		return err
 	}
@@ -166,8 +166,8 @@ func watchHeartbeat(ctx context.Context, _ *bench, cache sdk.Cache) error {
 	return errors.Join(err, w.stop())
 }
 
-func watchEmitFails(ctx context.Context, _ *bench, cache sdk.Cache) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+func watchEmitFails(ctx context.Context, b *bench, cache sdk.Cache) error {
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	calls := 0
 	err := cache.Watch(ctx, func(sdk.CacheEvent) error {
@@ -177,8 +177,8 @@ func watchEmitFails(ctx context.Context, _ *bench, cache sdk.Cache) error {
 	return emitFailed("Watch", err, calls)
 }
 
-func watchEnds(ctx context.Context, _ *bench, cache sdk.Cache) error {
-	w, _, err := watch(ctx, cache)
+func watchEnds(ctx context.Context, b *bench, cache sdk.Cache) error {
+	w, _, err := b.watch(ctx, cache)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,236 @@
+package islandtest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// manifest is that of an island in a layer.
+func manifest(layer sdk.Layer) sdk.Manifest {
+	return sdk.Manifest{
+		Name: "reference", Version: "1.0.0-rc.1", Layer: layer, Description: "What the kit is tried on.", Settings: sdk.SettingsOf(settings{}),
+	}
+}
+
+// subjects returns one subject per kind of island, each with a flaw, or with none.
+func subjects(t *testing.T, flaw string) map[string]Subject {
+	t.Helper()
+	upstream := NewUpstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") }))
+	leak := make(chan struct{})
+	t.Cleanup(func() { close(leak) })
+	flawed := func(l *life) { l.leak = leak }
+	request := func() sdk.ReportRequest {
+		return sdk.ReportRequest{Report: "brief", Now: time.Now(), Quote: &sdk.Quote{Symbol: "btc", Price: sdk.Known(1.5)}}
+	}
+	values := func(testing.TB) map[string]any { return map[string]any{"must": "x", "url": upstream.URL} }
+	return map[string]Subject{
+		"source": {
+			Manifest: manifest(sdk.LayerExternalServices),
+			New:      func(testing.TB) sdk.IslandComponent { s := newSource(flaw); flawed(&s.life); return s },
+			Settings: values, Assets: []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "eth"}}, Unknown: sdk.Asset{ID: "none", Symbol: "none"},
+			Intervals: []sdk.Interval{sdk.Interval1d, sdk.Interval1m}, Break: upstream.Break,
+		},
+		"memory": {
+			Manifest: manifest(sdk.LayerInfrastructure),
+			New:      func(testing.TB) sdk.IslandComponent { m := newMemory(flaw); flawed(&m.life); return m },
+			Settings: values,
+		},
+		"store": {
+			Manifest: manifest(sdk.LayerInfrastructure),
+			New:      func(testing.TB) sdk.IslandComponent { s := newTable(flaw); flawed(&s.life); return s },
+			Settings: values,
+		},
+		"reporter": {
+			Manifest: manifest(sdk.LayerBusinessLogic),
+			New:      func(testing.TB) sdk.IslandComponent { r := &reporter{life{flaw: flaw}}; flawed(&r.life); return r },
+			Settings: values, ReportRequests: []sdk.ReportRequest{request(), request()},
+		},
+	}
+}
+
+func TestIslandsThatKeepTheContractPass(t *testing.T) {
+	for name, s := range subjects(t, "") {
+		t.Run(name, func(t *testing.T) { Run(t, s) })
+	}
+}
+
+// flaws lists, for every flaw, the checks that have to notice it.
+func flaws() []struct{ subject, flaw, checks string } {
+	return []struct{ subject, flaw, checks string }{
+		{"store", "lenient", "settings/unknown settings/mistyped settings/required"},
+		{"store", "tells secrets", "settings/secret"},
+		{"store", "refuses defaults", "settings/default"},
+		{"store", "panics in shutdown", "life/shutdown-before-initialize life/shutdown-twice"},
+		{"store", "dies with its start", "life/context-of-initialize"},
+		{"store", "panics after shutdown", "life/after-shutdown"},
+		{"memory", "leaks", "life/goroutines"},
+		{"source", "leaks", "life/goroutines"},
+		{"memory", "one at a time", "life/concurrent cache/concurrent"},
+		{"store", "one at a time", "life/concurrent store/concurrent"},
+		{"store", "slow to leave", "life/cancelled"},
+		{"store", "grumbles", "health/ok"},
+		{"store", "odd parts", "health/parts"},
+		{"store", "slow health", "health/prompt"},
+		{"store", "odd names", "metrics/names"},
+		{"store", "odd values", "metrics/values"},
+		{"store", "falling counters", "metrics/counters"},
+
+		{"source", "impatient", "faults/rate-limited"},
+		{"source", "kindless", "faults/rate-limited faults/server-error faults/garbage faults/gone faults/silence"},
+		{"source", "deaf", "faults/silence"},
+		{"source", "always well", "faults/health"},
+		{"source", "sulks", "faults/recovery"},
+		{"source", "shouts", "quotes/answer catalogue/assets stream/batches"},
+		{"source", "below zero", "quotes/units candles/figures global/figures sentiment/range"},
+		{"source", "guesses", "quotes/unknown candles/unknown"},
+		{"source", "any currency", "quotes/currency candles/currency global/currency"},
+		{"source", "invents", "quotes/empty"},
+		{"source", "small", "quotes/many"},
+		{"source", "backwards", "candles/answer"},
+		{"source", "no limit", "candles/limit"},
+		{"source", "any interval", "candles/interval"},
+		{"source", "holes", "stream/batches"},
+		{"source", "goes on", "stream/emit-fails"},
+
+		{"memory", "sorts", "cache/order"},
+		{"memory", "cuts", "cache/fidelity"},
+		{"memory", "for ever", "cache/bounds lease/expiry budget/window"},
+		{"memory", "takes the late", "cache/too-late"},
+		{"memory", "no globs", "cache/invalidate"},
+		{"memory", "forgets races", "cache/invalidation-wins"},
+		{"memory", "always asks", "cache/version-zero"},
+		{"memory", "first wins", "cache/refill"},
+		{"memory", "any tier", "cache/tiers"},
+		{"memory", "rude", "watch/hello"},
+		{"memory", "holes", "watch/invalidated"},
+		{"memory", "mute", "watch/heartbeat"},
+		{"memory", "goes on", "watch/emit-fails channel/emit-fails"},
+		{"memory", "leaves without a word", "watch/ends"},
+		{"memory", "generous", "lease/conflict lease/one-winner budget/limit budget/concurrent"},
+		{"memory", "one token", "lease/fencing"},
+		{"memory", "any may release", "lease/release"},
+		{"memory", "backwards", "channel/replay"},
+		{"memory", "replays always", "channel/live"},
+		{"memory", "no fence", "channel/fencing"},
+
+		{"store", "forgets figures", "history/fidelity stored-candles/fidelity"},
+		{"store", "appends", "history/idempotent"},
+		{"store", "inclusive", "history/range"},
+		{"store", "loses some", "history/pages"},
+		{"store", "any cursor", "history/cursor"},
+		{"store", "insists", "store/nothing"},
+		{"store", "oldest", "stored-candles/newest"},
+		{"store", "last wins", "stored-candles/closed-wins entries/newest-wins"},
+		{"store", "mixes", "stored-candles/sources"},
+		{"store", "namesakes", "stored-candles/apart"},
+		{"store", "none is fine", "stored-candles/none"},
+		{"store", "for ever", "entries/stale"},
+		{"store", "no globs", "entries/forget"},
+
+		{"reporter", "changes its mind", "reports/listed"},
+		{"reporter", "half done", "reports/formats"},
+		{"reporter", "tells the time", "reports/pure reports/concurrent"},
+		{"reporter", "scribbles", "reports/request-untouched"},
+		{"reporter", "any report", "reports/unknown"},
+		{"reporter", "careless", "reports/too-little"},
+	}
+}
+
+// manifests lists manifests that break the contract, with the check that has to notice.
+func manifests() map[string]func(*Subject) {
+	return map[string]func(*Subject){
+		"manifest/names":    func(s *Subject) { s.Manifest.Version = "one" },
+		"manifest/layer":    func(s *Subject) { s.Manifest.Layer = sdk.LayerBusinessLogic },
+		"manifest/settings": func(s *Subject) { s.Manifest.Settings[0].Default, s.Manifest.Settings[0].Type = "x", sdk.IntSetting },
+		"manifest/complete": func(s *Subject) { s.New = func(testing.TB) sdk.IslandComponent { return &life{} } },
+	}
+}
+
+// verdict runs one check directly on a subject.
+func verdict(t *testing.T, s Subject, name string) error {
+	t.Helper()
+	s.patience = 300 * time.Millisecond
+	if err := s.complete(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range allChecks() {
+		if c.name == name {
+			return s.perform(t, modes()[0], c)
+		}
+	}
+	t.Fatalf("there is no check %q", name)
+	return nil
+}
+
+func TestEveryFlawIsNoticed(t *testing.T) {
+	noticed := map[string]bool{}
+	for _, f := range flaws() {
+		t.Run(f.subject+" "+f.flaw, func(t *testing.T) {
+			s := subjects(t, f.flaw)[f.subject]
+			for _, name := range strings.Fields(f.checks) {
+				noticed[name] = true
+				if err := verdict(t, s, name); err == nil {
+					t.Errorf("%s passes", name)
+				}
+			}
+		})
+	}
+	for name, spoil := range manifests() {
+		t.Run(name, func(t *testing.T) {
+			s := subjects(t, "")["store"]
+			spoil(&s)
+			noticed[name] = true
+			if err := verdict(t, s, name); err == nil {
+				t.Error("passes")
+			}
+		})
+	}
+	for _, c := range allChecks() {
+		if !noticed[c.name] {
+			t.Errorf("nothing shows that the check %s can fail", c.name)
+		}
+		if c.rule == "" || c.run == nil {
+			t.Errorf("the check %s has no rule or does nothing", c.name)
+		}
+	}
+}
+
+func TestSubjectsThatLackWhatTheirRolesNeedAreRefused(t *testing.T) {
+	for name, spoil := range map[string]func(map[string]Subject) Subject{
+		"no New":     func(all map[string]Subject) Subject { s := all["store"]; s.New = nil; return s },
+		"no assets":  func(all map[string]Subject) Subject { s := all["source"]; s.Assets = nil; return s },
+		"no unknown": func(all map[string]Subject) Subject { s := all["source"]; s.Unknown = sdk.Asset{}; return s },
+		"no request": func(all map[string]Subject) Subject { s := all["reporter"]; s.ReportRequests = nil; return s },
+	} {
+		s := spoil(subjects(t, ""))
+		if err := s.complete(t); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestWithinGivesUp(t *testing.T) {
+	release := make(chan struct{})
+	if err := within(10*time.Millisecond, "a call", func() { <-release }); err == nil {
+		t.Error("it waited")
+	}
+	close(release)
+	if err := within(time.Minute, "a call", func() { panic("oh") }); err == nil || !strings.Contains(err.Error(), "oh") {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := pause(ctx, time.Now().Add(time.Hour)); err == nil {
+		t.Error("it waited for an hour")
+	}
+}
