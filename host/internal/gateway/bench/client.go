@@ -47,9 +47,9 @@ func connect(ctx context.Context, address string, deadline time.Time) (*client, 
 // close ends the connection.
 func (c *client) close() error { return c.conn.Close() }
 
-// request builds a GET.
+// request builds a GET as curl sends it.
 func request(address, path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: islands-bench\r\nAccept: application/json\r\n\r\n")
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: islands-bench\r\nAccept: */*\r\n\r\n")
 }
 
 // do sends a request and reads the answer.

@@ -128,7 +128,7 @@ func TestClientKeepsToItsDeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
+	t.Cleanup(func() { _ = c.close() })
 	if _, err := c.do(request("x", "/")); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("got %v", err)
 	}

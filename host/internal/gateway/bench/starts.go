@@ -102,18 +102,21 @@ func (h *host) afterKill(ctx context.Context, victim island) (out crash, err err
 	if err := process.Kill(); err != nil {
 		return out, fmt.Errorf("kill %s: %w", victim.Name, err)
 	}
-	watched := make(chan error, 1)
+	type sight struct {
+		running, answer time.Duration
+		err             error
+	}
+	watched := make(chan sight, 1)
 	go func() {
-		var err error
-		if out.running, err = h.awaitRestart(ctx, victim.Name, began); err == nil {
-			out.answer, _, err = h.awaitReport(ctx, afterSymbol, began)
+		var s sight
+		if s.running, s.err = h.awaitRestart(ctx, victim.Name, began); s.err == nil {
+			s.answer, _, s.err = h.awaitReport(ctx, afterSymbol, began)
 		}
-		watched <- err
+		watched <- s
 	}()
 	stubborn, refused, err := h.awaitReport(ctx, crashSymbol, began)
-	err = errors.Join(err, <-watched)
-	out.stubborn, out.refused = stubborn, refused
-	return out, err
+	seen := <-watched
+	return crash{running: seen.running, answer: seen.answer, stubborn: stubborn, refused: refused}, errors.Join(err, seen.err)
 }
 
 // awaitRestart waits until an island has been started again.

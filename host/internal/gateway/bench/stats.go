@@ -42,9 +42,9 @@ func quantile(readings []float64, q float64) float64 {
 // ratios divides reading by reading. Pairs whose second is 0 are left out.
 func ratios(of, by []float64) []float64 {
 	var out []float64
-	for i := range min(len(of), len(by)) {
-		if by[i] != 0 {
-			out = append(out, of[i]/by[i])
+	for i, divisor := range by[:min(len(of), len(by))] {
+		if divisor != 0 {
+			out = append(out, of[i]/divisor)
 		}
 	}
 	return out
