@@ -28,8 +28,8 @@ func locateRunDir(dataDir string) (string, error) {
 		return "", fmt.Errorf("data directory %s: %w", dataDir, err)
 	}
 	// Two names of one folder must lead to one run directory.
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	if target, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = target
 	}
 	if dir := filepath.Join(abs, "run"); len(dir) <= maxRunDir {
 		return dir, nil
@@ -53,7 +53,7 @@ func runtimeDirs() []string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		dirs = append(dirs, dir)
 	}
-	dirs = append(dirs, filepath.Join("/run/user", strconv.Itoa(os.Getuid())))
+	dirs = append(dirs, "/run/user/"+strconv.Itoa(os.Getuid()))
 	if os.Getuid() == 0 {
 		dirs = append(dirs, "/run")
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -72,15 +71,15 @@ func (a *actor) Initialize(_ context.Context, cfg sdk.Config) error {
 	switch a.set.Does {
 	case "print":
 		fmt.Println("printed by Println")
-		_, _ = io.WriteString(raw, "raw words\n")
+		_, _ = raw.WriteString("raw words\n")
 	case "flood":
 		for range 50 {
 			_, _ = fmt.Fprintf(raw, "%s\n{\"@level\":3}\n{\"level\":\"INFO\"}\n{\"level\":1,\"msg\":2}\n\n\r\n\x00\xff\n[1]\n", bytes.Repeat([]byte("long "), 40_000))
 		}
 		_, _ = raw.Write(bytes.Repeat([]byte("x"), 3<<20))
-		_, _ = io.WriteString(raw, "\nthe flood is over\n")
+		_, _ = raw.WriteString("\nthe flood is over\n")
 	case "grandchild":
-		cmd := exec.Command("sleep", "60") //nolint:noctx // It has to outlive the call.
+		cmd := exec.Command("sleep", "60") // It has to outlive the call.
 		cmd.Stdout, cmd.Stderr = raw, raw
 		if err := cmd.Start(); err != nil {
 			return err

@@ -118,7 +118,9 @@ func TestDeadlinesAndCancellationsCrossTheWire(t *testing.T) {
 	if _, err := island.Quotes(short, sdk.QuotesRequest{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, sdk.DeadlineExceeded) {
 		t.Errorf("a deadline: %v", err)
 	}
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("the island saw no end of its context")
+	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	if _, err := island.Quotes(cancelled, sdk.QuotesRequest{}); !errors.Is(err, context.Canceled) || !errors.Is(err, sdk.Canceled) {

@@ -55,7 +55,7 @@ func Serve(manifest sdk.Manifest, island sdk.IslandComponent) {
 	manifest = manifest.Complete(island)
 	switch {
 	case len(os.Args) > 1:
-		os.Exit(command(os.Stdout, os.Stderr, manifest, os.Args[1:]))
+		os.Exit(command(os.Stdout, os.Stderr, manifest, os.Args[1:])) //nolint:revive // Serve is an island's main
 	case os.Getenv(cookieKey) != cookieValue:
 		introduce(os.Stdout, manifest)
 		return
@@ -120,20 +120,19 @@ func watchLifeline(s *served) {
 	go func() {
 		// Nothing is ever written, so any return means that the other end is closed.
 		_, _ = lifeline.Read(make([]byte, 1))
-		ctx, cancel := context.WithTimeout(context.Background(), orphanGrace)
-		defer cancel()
-		ended := make(chan error, 1)
-		go func() { ended <- s.island.Shutdown(ctx) }()
-		select {
-		case <-ended:
-		case <-ctx.Done():
-		}
 		// The folder and the one around it were made for this process alone, by a host that can no longer remove them.
 		if dir := os.Getenv(envSocketDir); dir != "" {
 			_ = os.RemoveAll(dir)
 			_ = os.Remove(filepath.Dir(dir))
 		}
-		os.Exit(0)
+		ctx, cancel := context.WithTimeout(context.Background(), orphanGrace)
+		defer cancel()
+		go func() {
+			defer cancel()
+			_ = s.island.Shutdown(ctx) // nobody is left to tell
+		}()
+		<-ctx.Done()
+		os.Exit(0) //nolint:revive // nothing of the process is to be left
 	}()
 }
 
