@@ -68,10 +68,10 @@ func TestSettingsThatCannotBeMeantPanic(t *testing.T) {
 			D time.Duration `setting:"d" default:""`
 		}{},
 		"a bad number": struct {
-			N int `setting:"n" default:"many"`
+			N int `setting:"n" default:"many"` //nolint:revive // The fault is the point.
 		}{},
 		"a broken number": struct {
-			N int `setting:"n" default:"1.5"`
+			N int `setting:"n" default:"1.5"` //nolint:revive // The fault is the point.
 		}{},
 		"a bad list": struct {
 			L []string `setting:"l" default:"a,b"`
@@ -263,7 +263,7 @@ func TestSecretDoesNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, shown := range []string{
-		fmt.Sprint(secret), fmt.Sprintf("%v %+v %#v %s %q", secret, needy{Token: secret}, needy{Token: secret}, secret, secret), log.String(), string(text),
+		secret.String(), fmt.Sprintf("%v %+v %#v %s %q", secret, needy{Token: secret}, needy{Token: secret}, secret, secret), log.String(), string(text),
 	} {
 		if strings.Contains(shown, key) {
 			t.Errorf("shown: %s", shown)

@@ -127,8 +127,11 @@ func cacheOrder(ctx context.Context, b *bench, cache sdk.Cache) error {
 			return fmt.Errorf("a miss holds more than its key: %+v", e)
 		}
 	}
-	if found, err = cache.Lookup(ctx, nil); err != nil || len(found) != 0 {
-		return fmt.Errorf("no key: %d results, error: %v", len(found), err)
+	if found, err = cache.Lookup(ctx, nil); err != nil {
+		return fmt.Errorf("lookup of no key: %w", err)
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("%d results for no key", len(found))
 	}
 	return nil
 }
@@ -170,7 +173,8 @@ func cacheBounds(ctx context.Context, b *bench, cache sdk.Cache) error {
 	if err := fill(ctx, cache, e); err != nil {
 		return err
 	}
-	if err := wantFound(ctx, cache, e.Key, e.Value); err != nil {
+	// On a busy machine the moment may have passed; then there is nothing to say.
+	if err := wantFound(ctx, cache, e.Key, e.Value); err != nil && time.Now().Before(e.FreshUntil) {
 		return fmt.Errorf("while fresh: %w", err)
 	}
 	if err := pause(ctx, e.FreshUntil.Add(10*time.Millisecond)); err != nil {
@@ -198,8 +202,11 @@ func cacheTooLate(ctx context.Context, b *bench, cache sdk.Cache) error {
 		Key: b.name("late"), Value: []byte("v"), StoredAt: now.Add(-time.Hour), FreshUntil: now.Add(-time.Minute), StaleUntil: now.Add(-time.Second),
 	}
 	taken, err := cache.Fill(ctx, []sdk.Entry{late, entry(b.name("in-time"), "v")})
-	if err != nil || taken != 1 {
-		return fmt.Errorf("fill took %d of an entry past StaleUntil and one in time (error: %v)", taken, err)
+	if err != nil {
+		return fmt.Errorf("fill: %w", err)
+	}
+	if taken != 1 {
+		return fmt.Errorf("fill took %d of an entry past StaleUntil and one in time", taken)
 	}
 	if err := wantFound(ctx, cache, late.Key, nil); err != nil {
 		return err
@@ -208,7 +215,7 @@ func cacheTooLate(ctx context.Context, b *bench, cache sdk.Cache) error {
 }
 
 // forgotten invalidates and wants as many keys forgotten, and exactly those of the keys that are still there.
-func forgotten(ctx context.Context, cache sdk.Cache, patterns []string, n int, left []string, all []string) error {
+func forgotten(ctx context.Context, cache sdk.Cache, patterns []string, n int, left, all []string) error {
 	got, err := cache.Invalidate(ctx, patterns)
 	if err != nil {
 		return fmt.Errorf("invalidate %q: %w", patterns, err)
@@ -272,8 +279,11 @@ func cacheInvalidationWins(ctx context.Context, b *bench, cache sdk.Cache) error
 		raced, unconcerned := entry(key, "old"), entry(other, "other")
 		raced.Version, unconcerned.Version = before.Version, before.Version
 		taken, err := cache.Fill(ctx, []sdk.Entry{raced, unconcerned})
-		if err != nil || taken != 1 {
-			return fmt.Errorf("after an invalidation of %s Fill took %d of the raced entry and another (error: %v)", what, taken, err)
+		if err != nil {
+			return fmt.Errorf("fill: %w", err)
+		}
+		if taken != 1 {
+			return fmt.Errorf("after an invalidation of %s Fill took %d of the raced entry and another", what, taken)
 		}
 		if err := wantFound(ctx, cache, key, nil); err != nil {
 			return fmt.Errorf("a load that began before an invalidation of %s: %w", what, err)
@@ -349,7 +359,7 @@ func cacheTiers(ctx context.Context, b *bench, cache sdk.Cache) error {
 }
 
 func cacheConcurrent(ctx context.Context, b *bench, cache sdk.Cache) error {
-	return together(callers, func(i int) error {
+	return together(func(i int) error {
 		key := b.name(fmt.Sprintf("concurrent-%d", i%10))
 		switch i % 4 {
 		case 0:

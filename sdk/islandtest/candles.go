@@ -109,18 +109,18 @@ func candlesFigures(ctx context.Context, b *bench, source sdk.CandleSource) erro
 // candleFault says what is wrong with a candle's figures, "" when nothing is.
 func candleFault(c sdk.Candle) string {
 	const slack = 1e-9
-	close, known := c.Close.Float64()
-	if !known || close <= 0 {
+	last, known := c.Close.Float64()
+	if !known || last <= 0 {
 		return "a close that is unknown or not above zero"
 	}
-	open := c.Open.Or(close)
-	high, low := c.High.Or(max(open, close)), c.Low.Or(min(open, close))
+	first := c.Open.Or(last)
+	high, low := c.High.Or(max(first, last)), c.Low.Or(min(first, last))
 	switch {
-	case high*(1+slack) < max(open, close):
+	case high*(1+slack) < max(first, last):
 		return "the high is below open or close"
-	case low*(1-slack) > min(open, close):
+	case low*(1-slack) > min(first, last):
 		return "the low is above open or close"
-	case low <= 0 || open <= 0:
+	case low <= 0 || first <= 0:
 		return "a price that is not above zero"
 	case c.Volume.Or(0) < 0:
 		return "a volume below zero"

@@ -165,7 +165,7 @@ func leaseRelease(ctx context.Context, b *bench, c sdk.Coordinator) error {
 
 func leaseOneWinner(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	var winners atomic.Int64
-	err := together(callers, func(i int) error {
+	err := together(func(i int) error {
 		_, err := c.Acquire(ctx, b.lease(fmt.Sprint("owner-", i), time.Minute))
 		if err == nil {
 			winners.Add(1)
@@ -280,9 +280,14 @@ func channelLive(ctx context.Context, b *bench, c sdk.Coordinator) error {
 		}
 	}
 	cancel()
-	return errors.Join(err, within(time.Second, "Subscribe whose context was cancelled", func() {
-		<-ended
-	}))
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case why := <-ended:
+		return errors.Join(err, wantKind("Subscribe whose context was cancelled", why, sdk.Canceled, sdk.DeadlineExceeded))
+	case <-timer.C:
+		return errors.Join(err, errors.New("subscribe goes on a second after its context has ended"))
+	}
 }
 
 func channelFencing(ctx context.Context, b *bench, c sdk.Coordinator) error {
@@ -352,7 +357,7 @@ func budgetLimit(ctx context.Context, b *bench, c sdk.Coordinator) error {
 
 func budgetConcurrent(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	var had atomic.Int64
-	err := together(callers, func(int) error {
+	err := together(func(int) error {
 		err := c.Take(ctx, b.budget(1, 10, time.Minute))
 		if err == nil {
 			had.Add(1)

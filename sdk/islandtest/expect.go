@@ -20,10 +20,10 @@ const callers = 100
 // wantKind returns an error unless err is of one of the kinds.
 func wantKind(what string, err error, kinds ...sdk.Kind) error {
 	if err == nil {
-		return fmt.Errorf("%s: no error, want %v", what, kinds)
+		return fmt.Errorf("%s: no error, want one of kind %q", what, kinds)
 	}
 	if kind := sdk.KindOf(err); !slices.Contains(kinds, kind) {
-		return fmt.Errorf("%s: error of kind %q, want %v: %w", what, kind, kinds, err)
+		return fmt.Errorf("%s: error of kind %q, want one of %q: %w", what, kind.String(), kinds, err)
 	}
 	return nil
 }
@@ -51,11 +51,21 @@ func within(limit time.Duration, what string, call func()) error {
 	}
 }
 
-// together runs call n times at once and returns the first few errors.
-func together(n int, call func(i int) error) error {
-	results := make(chan error, n)
+// promptly wants a call to return at once. A busy machine may delay one; an island that waits delays each.
+func promptly(what string, call func()) (err error) {
+	for range 3 {
+		if err = within(prompt, what, call); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// together runs a call as often as there are callers, all at once, and returns the first few errors.
+func together(call func(i int) error) error {
+	results := make(chan error, callers)
 	start := make(chan struct{})
-	for i := range n {
+	for i := range callers {
 		go func() {
 			defer func() {
 				if r := recover(); r != nil {
@@ -68,7 +78,7 @@ func together(n int, call func(i int) error) error {
 	}
 	close(start)
 	var errs []error
-	for range n {
+	for range callers {
 		if err := <-results; err != nil && len(errs) < 3 {
 			errs = append(errs, err)
 		}

@@ -80,16 +80,24 @@ func faultSilence(ctx context.Context, b *bench) error {
 	}
 	mend := b.Break(b.tb, FaultSilence)
 	defer mend()
+	const deadline = 100 * time.Millisecond
 	for _, c := range b.roleCalls(island) {
-		callCtx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		start := time.Now()
-		err := c.call(callCtx)
-		cancel()
-		if took := time.Since(start); took > 100*time.Millisecond+prompt {
-			return fmt.Errorf("%s with a deadline of 100ms returned after %v", c.name, took)
+		var took time.Duration
+		for range 3 { // A busy machine may delay one; an island that waits delays each.
+			callCtx, cancel := context.WithTimeout(ctx, deadline)
+			start := time.Now()
+			err := c.call(callCtx)
+			took = time.Since(start)
+			cancel()
+			if err := wantKind(c.name+" while the upstream is silent", err, sdk.DeadlineExceeded, sdk.Unavailable); err != nil {
+				return err
+			}
+			if took <= deadline+prompt {
+				break
+			}
 		}
-		if err := wantKind(c.name+" while the upstream is silent", err, sdk.DeadlineExceeded, sdk.Unavailable); err != nil {
-			return err
+		if took > deadline+prompt {
+			return fmt.Errorf("%s with a deadline of %v returned after %v", c.name, deadline, took)
 		}
 	}
 	return nil

@@ -164,7 +164,7 @@ func (s *source) ask(ctx context.Context, vs string) error {
 }
 
 func (s *source) fetch(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.set.URL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.set.URL, http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func lifeChecks() []check {
 }
 
 func shutdownBeforeInitialize(ctx context.Context, b *bench) error {
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, 
 
 func contextOfInitialize(ctx context.Context, b *bench) error {
 	cfg := b.config(b.Settings(b.tb))
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func afterShutdown(ctx context.Context, b *bench) error {
 func goroutines(ctx context.Context, b *bench) error {
 	cfg := b.config(b.Settings(b.tb))
 	before := goleak.IgnoreCurrent()
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func concurrent(ctx context.Context, b *bench) error {
 		return err
 	}
 	calls := b.roleCalls(island)
-	err = together(callers, func(i int) error {
+	err = together(func(i int) error {
 		if health := island.Health(ctx); health.Status == sdk.StatusFailed {
 			return fmt.Errorf("health: %+v", health)
 		}
@@ -178,9 +178,10 @@ func cancelled(ctx context.Context, b *bench) error {
 	cancel()
 	var errs []error
 	for _, c := range b.roleCalls(island) {
-		errs = append(errs, within(prompt, c.name+" with a cancelled context", func() { _ = c.call(ended) }))
+		errs = append(errs, promptly(c.name+" with a cancelled context", func() { _ = c.call(ended) }))
 	}
-	errs = append(errs, within(prompt, "Health with a cancelled context", func() { _ = island.Health(ended) }))
-	errs = append(errs, within(prompt, "Metrics with a cancelled context", func() { _, _ = island.Metrics(ended) }))
+	errs = append(errs,
+		promptly("Health with a cancelled context", func() { _ = island.Health(ended) }),
+		promptly("Metrics with a cancelled context", func() { _, _ = island.Metrics(ended) }))
 	return errors.Join(errs...)
 }

@@ -51,7 +51,7 @@ func reporterChecks() []check {
 }
 
 func reportsListed(ctx context.Context, b *bench) error {
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func reportConcurrent(ctx context.Context, b *bench, reporter sdk.Reporter) erro
 		}
 		want[i] = report
 	}
-	return together(callers, func(i int) error {
+	return together(func(i int) error {
 		i %= len(want)
 		report, err := reporter.Report(ctx, b.ReportRequests[i])
 		if err != nil {

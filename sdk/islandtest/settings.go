@@ -1,6 +1,7 @@
 package islandtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,7 +142,7 @@ func manifestComplete(_ context.Context, b *bench) error {
 	if err := json.Unmarshal(text, &back); err != nil {
 		return fmt.Errorf("read what describe prints: %w", err)
 	}
-	if again, err := json.Marshal(back); err != nil || string(again) != string(text) {
+	if again, err := json.Marshal(back); err != nil || !bytes.Equal(again, text) {
 		return fmt.Errorf("describe prints %s, which reads back as %s", text, again)
 	}
 	return nil
@@ -175,7 +176,7 @@ func settingsChecks() []check {
 // refusal initializes a fresh island with values that cannot be meant and returns an error unless it is refused for
 // that setting.
 func (b *bench) refusal(ctx context.Context, values map[string]any, setting string) error {
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (b *bench) refusal(ctx context.Context, values map[string]any, setting stri
 	}
 	var e *sdk.Error
 	if !errors.As(err, &e) || e.Setting != setting {
-		return fmt.Errorf("the error does not name the setting %q in its Setting: %#v", setting, err)
+		return fmt.Errorf("the error does not name the setting %q in its Setting: %w", setting, err)
 	}
 	if !strings.Contains(err.Error(), setting) {
 		return fmt.Errorf("the error's message does not name the setting %q: %w", setting, err)
@@ -247,7 +248,7 @@ func settingsSecret(ctx context.Context, b *bench) error {
 		for form, value := range map[string]any{
 			"of the right type": "canary7f3a9c", "of odd characters": "canary\x00 canary", "in a list": []any{"canary"}, "in an object": map[string]any{"canary": "canary"},
 		} {
-			island, err := b.fresh()
+			island, err := b.fresh(ctx)
 			if err != nil {
 				return err
 			}
@@ -291,7 +292,7 @@ func settingsDefault(ctx context.Context, b *bench) error {
 		}
 		values[s.Name] = value
 	}
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
 	}

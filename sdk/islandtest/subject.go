@@ -213,7 +213,7 @@ func (b *bench) name(what string) string { return "islandtest-" + b.tag + "-" + 
 func (b *bench) symbol(what string) string { return what + b.tag }
 
 // fresh returns an island that was not initialized.
-func (b *bench) fresh() (sdk.IslandComponent, error) {
+func (b *bench) fresh(ctx context.Context) (sdk.IslandComponent, error) {
 	component := b.New(b.tb)
 	island, end, err := b.mode.reach(b.Manifest, component)
 	if err != nil {
@@ -222,7 +222,7 @@ func (b *bench) fresh() (sdk.IslandComponent, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closers = append(b.closers, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		_ = component.Shutdown(ctx) // Checked by the checks of its life.
 		end()
@@ -233,7 +233,7 @@ func (b *bench) fresh() (sdk.IslandComponent, error) {
 // open returns an island that was initialized with the subject's settings.
 func (b *bench) open(ctx context.Context) (sdk.IslandComponent, error) {
 	cfg := b.config(b.Settings(b.tb))
-	island, err := b.fresh()
+	island, err := b.fresh(ctx)
 	if err != nil {
 		return nil, err
 	}

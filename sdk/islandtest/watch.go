@@ -145,8 +145,11 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 				return fmt.Errorf("invalidating %q was told as %+v; the version ought to be %d", patterns, e, want)
 			}
 			found, err := look(ctx, cache, b.name("one"))
-			if err != nil || found.Version != e.Version {
-				return fmt.Errorf("lookup says version %d, the stream %d (error: %v)", found.Version, e.Version, err)
+			if err != nil {
+				return err
+			}
+			if found.Version != e.Version {
+				return fmt.Errorf("lookup says version %d, the stream %d", found.Version, e.Version)
 			}
 		}
 		return nil
