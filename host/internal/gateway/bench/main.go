@@ -64,7 +64,7 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 	flags.IntVar(&o.connections, "connections", 32, "keep-alive connections of the load, 1 to 1024")
 	flags.IntVar(&o.pairs, "pairs", 30, "how often host and bare server take turns, 1 to 1000")
 	flags.DurationVar(&o.phase, "phase", 500*time.Millisecond, "how long one turn lasts, 50ms to 1m")
-	flags.IntVar(&o.cold, "cold", 20, fmt.Sprintf("how many cold reports to ask for, 1 to %d", len(coldSymbols)))
+	flags.IntVar(&o.cold, "cold", 12, fmt.Sprintf("how many cold reports to ask for, 1 to %d; beyond 12 a source's own budget is used up", len(coldSymbols)))
 	flags.IntVar(&o.starts, "starts", 10, "how many hosts to start and to crash, 1 to 100")
 	flags.IntVar(&o.crowd, "crowd", 1000, "how many ask for one cold report at once, 2 to 10000")
 	flags.StringVar(&o.goTool, "go", "go", "the go `COMMAND`, which runs the benchmarks without sockets")
