@@ -2,12 +2,14 @@
 // its own tests.
 //
 //	func TestConformance(t *testing.T) {
+//		upstream := islandtest.NewUpstream(t, http.HandlerFunc(answer))
 //		islandtest.Run(t, islandtest.Subject{
 //			Manifest: manifest(),
 //			New:      func(testing.TB) sdk.IslandComponent { return newSource() },
-//			Settings: func(tb testing.TB) map[string]any { return map[string]any{"url": standIn(tb).URL} },
+//			Settings: func(tb testing.TB) map[string]any { return map[string]any{"url": upstream.URL} },
 //			Assets:   []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}},
 //			Unknown:  sdk.Asset{ID: "no-such-coin", Symbol: "nosuch"},
+//			Break:    upstream.Break,
 //		})
 //	}
 //
