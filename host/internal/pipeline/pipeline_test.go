@@ -381,6 +381,27 @@ func TestLastCopySurvives(t *testing.T) {
 	})
 }
 
+func TestReportWaitsForAReporterThatIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r, end := running(w)
+		defer end()
+		w.set("reporter", false)
+		time.AfterFunc(300*time.Millisecond, func() { w.set("reporter", true) })
+		began := time.Now()
+		_, err := r.Report(t.Context(), "crypto-report", "btc", "usd")
+		if took := time.Since(began); err != nil || took < 300*time.Millisecond || took > 400*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+		w.set("reporter", false)
+		began = time.Now()
+		_, err = r.Report(t.Context(), "crypto-report", "eth", "usd")
+		if took := time.Since(began); !errors.Is(err, sdk.Unavailable) || sdk.RetryAfter(err) <= 0 || took > 1100*time.Millisecond {
+			t.Errorf("a reporter that stays away: %v after %v", err, took)
+		}
+	})
+}
+
 func TestEveryIslandMayBeDown(t *testing.T) {
 	for _, name := range []string{"cache", "store", "gecko", "binance", "reporter"} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // reportKind is a kind of report as a use of the primitive.
@@ -217,11 +218,7 @@ func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset sdk.Asse
 
 // askReporter has the reporter make a report, and keeps its mode.
 func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.ReportRequest) (sdk.Report, error) {
-	island, err := r.opts.Island(rk.Island)
-	var report sdk.Report
-	if err == nil {
-		report, err = island.Report(ctx, req)
-	}
+	report, err := r.patient(ctx, rk.Island, req)
 	switch {
 	case err == nil && len(report.Documents) == 0:
 		err = sdk.Errorf(sdk.Internal, "island %q made a report without documents", rk.Island)
@@ -234,6 +231,36 @@ func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.Repor
 		err = &sdk.Error{Kind: sdk.KindOf(err), Message: err.Error(), RetryAfter: reporterRetry, Err: err}
 	}
 	return report, err
+}
+
+// A reporter that crashed is back within a tenth of a second: a report waits for it that long and longer before it gives
+// up, and is asked for again, since the same request gives the same report.
+const (
+	reporterPatience = time.Second
+	reporterPause    = 20 * time.Millisecond
+)
+
+// patient asks a reporter, across a restart of it. An island that runs and says itself that it is unavailable is
+// believed when it has said so twice.
+func (r *Requests) patient(ctx context.Context, name string, req sdk.ReportRequest) (sdk.Report, error) {
+	giveUp := time.Now().Add(reporterPatience)
+	var before process.Island
+	for {
+		var report sdk.Report
+		island, err := r.opts.Island(name)
+		if err == nil {
+			report, err = island.Report(ctx, req)
+		}
+		if !errors.Is(err, sdk.Unavailable) || (island != nil && island == before) || time.Now().After(giveUp) {
+			return report, err
+		}
+		before = island
+		select {
+		case <-ctx.Done():
+			return report, err
+		case <-time.After(reporterPause):
+		}
+	}
 }
 
 // reporterRetry is when a client may come back after the reporter failed: it is restarted within that time.
