@@ -22,7 +22,7 @@ func cacheChecks() []check {
 			rule: "Entry is a remembered value: Value is opaque to the cache; StoredAt, FreshUntil and StaleUntil come back as they were given",
 		},
 		{
-			name: "cache/bounds", role: sdk.RoleCache, run: on(cacheBounds),
+			name: "cache/bounds", role: sdk.RoleCache, run: on(cacheBounds), waits: true,
 			rule: "A value is fresh until FreshUntil and may be served, marked stale, until StaleUntil; then it is gone from every tier",
 		},
 		{

@@ -22,7 +22,7 @@ func coordinatorChecks() []check {
 			rule: "The fencing token rises with every change of owner and is the same for a renewal",
 		},
 		{
-			name: "lease/expiry", role: sdk.RoleCoordinator, run: on(leaseExpiry),
+			name: "lease/expiry", role: sdk.RoleCoordinator, run: on(leaseExpiry), waits: true,
 			rule: "Lease is held until ExpiresAt",
 		},
 		{
@@ -58,7 +58,7 @@ func coordinatorChecks() []check {
 			rule: "Take asks and records n units of a shared budget in one atomic step",
 		},
 		{
-			name: "budget/window", role: sdk.RoleCoordinator, run: on(budgetWindow),
+			name: "budget/window", role: sdk.RoleCoordinator, run: on(budgetWindow), waits: true,
 			rule: "BudgetRequest asks for N of Limit units per Window; RetryAfter says when to come back",
 		},
 	}

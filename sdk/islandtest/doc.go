@@ -28,6 +28,9 @@
 // Every check works on an island of its own, freshly made and initialized, with names of its own. An island may
 // therefore keep its state in a server that all of them share.
 //
+// The checks that wait for time to pass wait together, in every mode at once: a heartbeat is two seconds away, and the
+// suite runs in every island's tests.
+//
 // What the contract leaves open the checks leave open too: an asset that a source does not know may be left out or be
 // NotFound when it was asked for alone; an order that is promised for no result is not looked at.
 package islandtest

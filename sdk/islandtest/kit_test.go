@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +45,7 @@ func subjects(t *testing.T, flaw string) map[string]Subject {
 		"memory": {
 			Manifest: manifest(sdk.LayerInfrastructure),
 			New:      func(testing.TB) sdk.IslandComponent { m := newMemory(flaw); flawed(&m.life); return m },
-			Settings: values,
+			Settings: values, heartbeat: beat,
 		},
 		"store": {
 			Manifest: manifest(sdk.LayerInfrastructure),
@@ -156,45 +158,49 @@ func manifests() map[string]func(*Subject) {
 	}
 }
 
-// verdict runs one check directly on a subject.
-func verdict(t *testing.T, s Subject, name string) error {
+// missed runs one check directly on a subject and reports when it passes.
+func missed(t *testing.T, s Subject, what, name string) {
 	t.Helper()
 	s.patience = 300 * time.Millisecond
 	if err := s.complete(t); err != nil {
-		t.Fatal(err)
+		t.Errorf("%s: %v", what, err)
+		return
 	}
-	for _, c := range allChecks() {
-		if c.name == name {
-			return s.perform(t, modes()[0], c)
-		}
+	i := slices.IndexFunc(allChecks(), func(c check) bool { return c.name == name })
+	if i < 0 {
+		t.Errorf("there is no check %q", name)
+	} else if err := s.perform(t, modes()[0], allChecks()[i]); err == nil {
+		t.Errorf("%s: %s passes", what, name)
 	}
-	t.Fatalf("there is no check %q", name)
-	return nil
 }
 
 func TestEveryFlawIsNoticed(t *testing.T) {
 	noticed := map[string]bool{}
+	var later []func()
+	try := func(s Subject, what, name string) {
+		noticed[name] = true
+		if name == "life/goroutines" { // It counts those of everybody.
+			missed(t, s, what, name)
+			return
+		}
+		later = append(later, func() { missed(t, s, what, name) })
+	}
 	for _, f := range flaws() {
-		t.Run(f.subject+" "+f.flaw, func(t *testing.T) {
-			s := subjects(t, f.flaw)[f.subject]
-			for _, name := range strings.Fields(f.checks) {
-				noticed[name] = true
-				if err := verdict(t, s, name); err == nil {
-					t.Errorf("%s passes", name)
-				}
-			}
-		})
+		for _, name := range strings.Fields(f.checks) {
+			try(subjects(t, f.flaw)[f.subject], f.subject+" that "+f.flaw, name)
+		}
 	}
 	for name, spoil := range manifests() {
-		t.Run(name, func(t *testing.T) {
-			s := subjects(t, "")["store"]
-			spoil(&s)
-			noticed[name] = true
-			if err := verdict(t, s, name); err == nil {
-				t.Error("passes")
-			}
-		})
+		s := subjects(t, "")["store"]
+		spoil(&s)
+		try(s, "a spoilt manifest", name)
 	}
+	// All at once: most of it is waiting for what does not come.
+	var tries sync.WaitGroup
+	for _, run := range later {
+		tries.Go(run)
+	}
+	tries.Wait()
 	for _, c := range allChecks() {
 		if !noticed[c.name] {
 			t.Errorf("nothing shows that the check %s can fail", c.name)

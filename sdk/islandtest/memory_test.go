@@ -22,6 +22,9 @@ func matches(pattern, key string) bool {
 	return err == nil && ok
 }
 
+// beat is how often the stream of a memory beats, so that the kit need not wait long for itself.
+const beat = 100 * time.Millisecond
+
 // memory is a cache and a coordinator in memory.
 type memory struct {
 	life
@@ -157,7 +160,7 @@ func (m *memory) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) err
 	if m.is("goes on") {
 		_ = tell(hello)
 	}
-	ticker := time.NewTicker(sdk.WatchHeartbeat)
+	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	for {
 		select {

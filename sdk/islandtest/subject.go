@@ -19,7 +19,7 @@ import (
 type Subject struct {
 	// Manifest as it is handed to process.Serve.
 	Manifest sdk.Manifest
-	// New returns a fresh component that was not initialized.
+	// New returns a fresh component that was not initialized. It and Settings may be called concurrently.
 	New func(tb testing.TB) sdk.IslandComponent
 	// Settings returns values that make an island work in this test, anew for each island; nil when the defaults do.
 	// Budgets of upstream calls should be wide enough for a hundred callers at once.
@@ -44,6 +44,8 @@ type Subject struct {
 
 	// patience is how long a check waits for what has to come; 5 s when zero.
 	patience time.Duration
+	// heartbeat is how often a cache's stream beats; sdk.WatchHeartbeat when zero.
+	heartbeat time.Duration
 }
 
 // Fault is a way in which an upstream fails.
@@ -64,17 +66,50 @@ func Run(t *testing.T, s Subject) {
 	if err := s.complete(t); err != nil {
 		t.Fatal(err)
 	}
+	checks := s.checks(t)
+	waited := sync.OnceValue(func() map[string]error { return s.wait(t, checks) })
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			for _, c := range s.checks(t) {
+			for _, c := range checks {
 				t.Run(c.name, func(t *testing.T) {
-					if err := s.perform(t, m, c); err != nil {
+					var err error
+					if c.waits {
+						err = waited()[m.name+"/"+c.name]
+					} else {
+						err = s.perform(t, m, c)
+					}
+					if err != nil {
 						t.Errorf("%v\nthe contract: %s", err, c.rule)
 					}
 				})
 			}
 		})
 	}
+}
+
+// wait runs the checks that wait, in every mode, all at once, and returns their errors by mode and name.
+func (s Subject) wait(tb testing.TB, checks []check) map[string]error {
+	tb.Helper()
+	var (
+		mu      sync.Mutex
+		waiting sync.WaitGroup
+	)
+	errs := map[string]error{}
+	for _, m := range modes() {
+		for _, c := range checks {
+			if !c.waits {
+				continue
+			}
+			waiting.Go(func() {
+				err := s.perform(tb, m, c)
+				mu.Lock()
+				defer mu.Unlock()
+				errs[m.name+"/"+c.name] = err
+			})
+		}
+	}
+	waiting.Wait()
+	return errs
 }
 
 // complete fills in the defaults and reports what the subject lacks.
@@ -94,6 +129,9 @@ func (s *Subject) complete(tb testing.TB) error {
 	}
 	if s.patience == 0 {
 		s.patience = 5 * time.Second
+	}
+	if s.heartbeat == 0 {
+		s.heartbeat = sdk.WatchHeartbeat
 	}
 	if s.Intervals == nil {
 		s.Intervals = []sdk.Interval{sdk.Interval1d}
@@ -129,7 +167,10 @@ type check struct {
 	role sdk.Role
 	// when leaves the check out unless it holds; nil always holds.
 	when func(Subject) bool
-	run  func(ctx context.Context, b *bench) error
+	// waits marks a check that does little but wait for time to pass: those all wait at once. It must not break the
+	// upstream, nor mind what the others do.
+	waits bool
+	run   func(ctx context.Context, b *bench) error
 }
 
 // allChecks lists every check there is.

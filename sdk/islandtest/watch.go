@@ -21,7 +21,7 @@ func watchChecks() []check {
 			rule: "Version rises by one with each CacheInvalidated and CacheFlushed of one epoch; Patterns are no longer true",
 		},
 		{
-			name: "watch/heartbeat", role: sdk.RoleCache, run: on(watchHeartbeat),
+			name: "watch/heartbeat", role: sdk.RoleCache, run: on(watchHeartbeat), waits: true,
 			rule: "WatchHeartbeat is how often a Cache sends a CacheHeartbeat on an idle stream, which repeats the version last sent",
 		},
 		{
@@ -158,15 +158,22 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 }
 
 func watchHeartbeat(ctx context.Context, b *bench, cache sdk.Cache) error {
-	w, hello, err := b.watch(ctx, cache)
+	w, last, err := b.watch(ctx, cache)
 	if err != nil {
 		return err
 	}
-	e, err := w.next(sdk.WatchHeartbeat * 2)
-	if err == nil && (e.Type != sdk.CacheHeartbeat || e.Version != hello.Version || e.Epoch != hello.Epoch) {
-		err = fmt.Errorf("on an idle stream comes %+v after %+v", e, hello)
+	for {
+		e, err := w.next(2 * b.heartbeat)
+		switch {
+		case err != nil:
+		case e.Type != sdk.CacheHeartbeat && e.Version == last.Version+1 && ctx.Err() == nil:
+			last = e // Others who share L2 may be at work: then the stream is not idle yet.
+			continue
+		case e.Type != sdk.CacheHeartbeat || e.Version != last.Version || e.Epoch != last.Epoch:
+			err = fmt.Errorf("on an idle stream comes %+v after %+v", e, last)
+		}
+		return errors.Join(err, w.stop())
 	}
-	return errors.Join(err, w.stop())
 }
 
 func watchEmitFails(ctx context.Context, b *bench, cache sdk.Cache) error {
