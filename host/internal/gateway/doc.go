@@ -33,6 +33,9 @@
 // Operators come over a unix socket that only the host's user may open, or over HTTP with a token; without the right
 // token /admin is a path like any other that does not exist. The socket's file has its mode before it has its name.
 //
+// Time limits of connections are kept by a watch (watch.go): a stamp per step of a connection and one look at all of them
+// a second, instead of three deadlines per request. A request that takes too long to arrive gets its 408 all the same.
+//
 // Shutdown stops accepting, lets requests finish while its context lasts, then ends their contexts and closes what is
 // still open, so that a client that sends a byte a minute delays nobody.
 package gateway

@@ -43,6 +43,7 @@ type limits struct {
 	read      time.Duration
 	write     time.Duration
 	idle      time.Duration
+	look      time.Duration // between two looks at who exceeds the three before
 	operation time.Duration // of an operator
 	straggler time.Duration // for requests that were given up on to end
 }
@@ -50,7 +51,7 @@ type limits struct {
 func defaultLimits() limits {
 	return limits{
 		header: 8 << 10, body: 64 << 10, read: 10 * time.Second, write: 30 * time.Second, idle: 75 * time.Second,
-		operation: time.Minute, straggler: time.Second,
+		look: time.Second, operation: time.Minute, straggler: time.Second,
 	}
 }
 

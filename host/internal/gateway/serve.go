@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -23,9 +22,7 @@ type server struct {
 	listener net.Listener
 	served   chan struct{} // closed when the listener is no longer served; nil before serve
 	err      error         // of serving, once served is closed
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	watch    *watch
 }
 
 // newApp makes a fiber app without routes.
@@ -33,7 +30,6 @@ func (g *Gateway) newApp() *fiber.App {
 	return fiber.New(fiber.Config{
 		StrictRouting: true, CaseSensitive: true,
 		BodyLimit: g.limits.body, ReadBufferSize: g.limits.header,
-		ReadTimeout: g.limits.read, WriteTimeout: g.limits.write, IdleTimeout: g.limits.idle,
 		DisablePreParseMultipartForm: true, DisableStartupMessage: true, DisableDefaultContentType: true,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
 			g.fail(c.Context(), err)
@@ -44,12 +40,23 @@ func (g *Gateway) newApp() *fiber.App {
 
 // newServer makes the server of an app. Public says whether browsers of any origin may use it.
 func (g *Gateway) newServer(app *fiber.App, public bool) *server {
-	s := &server{app: app, conns: make(map[net.Conn]struct{})}
+	s := &server{app: app, watch: newWatch(g.limits)}
 	routes := app.Handler()
-	s.handler = func(rctx *fasthttp.RequestCtx) { g.serve(rctx, routes, public) }
+	s.handler = func(rctx *fasthttp.RequestCtx) {
+		if !s.watch.step(rctx.Conn(), working) {
+			rctx.SetConnectionClose()
+			g.fail(rctx, fiber.ErrRequestTimeout)
+			return
+		}
+		g.serve(rctx, routes, public)
+		if !rctx.Response.IsBodyStream() { // Whoever streams bounds what he writes.
+			s.watch.step(rctx.Conn(), writing)
+		}
+	}
 	fast := app.Server()
 	fast.Handler = s.handler
-	fast.ConnState = s.track
+	fast.ConnState = s.watch.track
+	fast.LazyRequestTime = true
 	return s
 }
 
@@ -162,24 +169,10 @@ func preflight(rctx *fasthttp.RequestCtx) {
 	rctx.SetStatusCode(http.StatusNoContent)
 }
 
-// track keeps the connections that are open, so that those left over can be closed.
-func (s *server) track(conn net.Conn, state fasthttp.ConnState) {
-	switch state {
-	case fasthttp.StateNew:
-		s.mu.Lock()
-		s.conns[conn] = struct{}{}
-		s.mu.Unlock()
-	case fasthttp.StateClosed, fasthttp.StateHijacked:
-		s.mu.Lock()
-		delete(s.conns, conn)
-		s.mu.Unlock()
-	case fasthttp.StateActive, fasthttp.StateIdle:
-	}
-}
-
 // serve serves a listener in a goroutine that finish waits for.
 func (s *server) serve(listener net.Listener) {
 	s.listener, s.served = listener, make(chan struct{})
+	s.watch.start()
 	go func() {
 		defer close(s.served)
 		s.err = s.app.Server().Serve(listener)
@@ -202,15 +195,12 @@ func (s *server) finish(ctx context.Context) error {
 	if s.served == nil {
 		return nil
 	}
-	s.mu.Lock()
-	for conn := range s.conns {
-		_ = conn.Close() // It is given up; its own goroutine sees the end.
-	}
-	s.mu.Unlock()
+	s.watch.closeAll()
 	err := s.app.Server().ShutdownWithContext(ctx)
 	if errors.Is(err, net.ErrClosed) {
 		err = nil // The listener was closed by drain.
 	}
 	<-s.served
+	s.watch.end()
 	return errors.Join(err, s.err)
 }

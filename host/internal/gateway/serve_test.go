@@ -221,7 +221,7 @@ func TestAdminSocketFile(t *testing.T) {
 
 func TestRudeClients(t *testing.T) {
 	l := defaultLimits()
-	l.read, l.idle = 200*time.Millisecond, 200*time.Millisecond
+	l.read, l.idle, l.look = 200*time.Millisecond, 200*time.Millisecond, 20*time.Millisecond
 	g := started(t, options(newFakeMarket()), l)
 	for name, tt := range map[string]struct {
 		send   string
@@ -260,7 +260,7 @@ func TestRudeClients(t *testing.T) {
 
 func TestOneByteAtATime(t *testing.T) {
 	l := defaultLimits()
-	l.read = 200 * time.Millisecond
+	l.read, l.look = 200*time.Millisecond, 20*time.Millisecond
 	g := started(t, options(newFakeMarket()), l)
 	conn, err := net.Dial("tcp", g.Addr())
 	if err != nil {
