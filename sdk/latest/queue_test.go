@@ -1,0 +1,430 @@
+package latest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errStop = errors.New("stop")
+
+// quote is what an asset was worth at a second of the day.
+func quote(symbol string, second int) sdk.Quote {
+	return sdk.Quote{
+		Symbol: symbol, VsCurrency: "usd", Price: sdk.Known(float64(second)),
+		AsOf: time.Date(2026, 5, 18, 12, 0, second, 0, time.UTC),
+	}
+}
+
+// batches collects what is emitted, with the time that has passed since the start.
+type batches struct {
+	start time.Time
+	got   []sdk.QuoteBatch
+	after []time.Duration
+}
+
+func (b *batches) emit(batch sdk.QuoteBatch) error {
+	b.got, b.after = append(b.got, batch), append(b.after, time.Since(b.start))
+	return nil
+}
+
+// words shows batches as "1:btc=2,eth=1".
+func (b *batches) words() []string {
+	var out []string
+	for _, batch := range b.got {
+		text := strconv.FormatUint(batch.Seq, 10) + ":"
+		for i, q := range batch.Quotes {
+			if i > 0 {
+				text += ","
+			}
+			text += q.Symbol + "=" + q.Price.String()
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// run drains a queue in a bubble while act happens, and returns what was emitted and why the drain ended.
+func run(t *testing.T, opts Options, act func(ctx context.Context, cancel context.CancelCauseFunc, q *Queue)) (*batches, error) {
+	t.Helper()
+	b := &batches{}
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		q := New()
+		b.start = time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			err = q.Run(ctx, b.emit, opts)
+		}()
+		act(ctx, cancel, q)
+		synctest.Wait()
+		cancel(errStop)
+		<-done
+	})
+	return b, err
+}
+
+func TestNewestPerAssetInOrderOfArrival(t *testing.T) {
+	q := New()
+	for _, step := range []struct {
+		quote      sdk.Quote
+		superseded bool
+	}{
+		{quote("btc", 1), false},
+		{quote("eth", 1), false},
+		{quote("btc", 3), true},
+		{quote("btc", 2), true}, // Late: the one that waits stays.
+		{quote("sol", 1), false},
+		{quote("eth", 1), true},
+	} {
+		if got := q.Put(step.quote); got != step.superseded {
+			t.Errorf("%s at %s: superseded is %v", step.quote.Symbol, step.quote.AsOf, got)
+		}
+	}
+	inEuro := quote("btc", 1)
+	inEuro.VsCurrency = "eur"
+	namesake := quote("btc", 1)
+	namesake.ID = "another-coin"
+	if q.Put(inEuro) || q.Put(namesake) || q.Len() != 5 {
+		t.Errorf("%d wait; another currency and another id are assets of their own", q.Len())
+	}
+	b := &batches{}
+	stop := func(batch sdk.QuoteBatch) error { _ = b.emit(batch); return errStop }
+	if err := q.Run(t.Context(), stop, Options{}); !errors.Is(err, errStop) {
+		t.Errorf("ended with %v", err)
+	}
+	if want := []string{"1:btc=3,eth=1,sol=1,btc=1,btc=1"}; !slices.Equal(b.words(), want) {
+		t.Errorf("got %q, want %q", b.words(), want)
+	}
+}
+
+func TestPace(t *testing.T) {
+	opts := Options{MinInterval: 100 * time.Millisecond, Heartbeat: time.Second}
+	b, err := run(t, opts, func(_ context.Context, _ context.CancelCauseFunc, q *Queue) {
+		put := func(symbol string, second int) { q.Put(quote(symbol, second)); synctest.Wait() }
+		time.Sleep(300 * time.Millisecond)
+		put("btc", 1) // At once.
+		put("btc", 2)
+		put("eth", 1)
+		time.Sleep(50 * time.Millisecond)
+		put("btc", 3)
+		time.Sleep(2300 * time.Millisecond) // Two heartbeats after the batch at 400 ms.
+		put("btc", 4)
+	})
+	if !errors.Is(err, errStop) {
+		t.Errorf("ended with %v", err)
+	}
+	if want := []string{"1:btc=1", "2:btc=3,eth=1", "3:", "4:", "5:btc=4"}; !slices.Equal(b.words(), want) {
+		t.Fatalf("got %q, want %q", b.words(), want)
+	}
+	for i, want := range []int64{300, 400, 1400, 2400, 2650} {
+		if got := b.after[i].Milliseconds(); got != want {
+			t.Errorf("batch %d after %d ms, want %d", i+1, got, want)
+		}
+	}
+}
+
+func TestHeartbeats(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts Options
+		want int // in a minute
+	}{
+		"by default":                       {Options{}, 12},
+		"every 7 s":                        {Options{Heartbeat: 7 * time.Second}, 8},
+		"none":                             {Options{Heartbeat: -1}, 0},
+		"while a quote waits for its turn": {Options{MinInterval: time.Hour, Heartbeat: 7 * time.Second}, 1 + 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := run(t, tc.opts, func(_ context.Context, _ context.CancelCauseFunc, q *Queue) {
+				for second := range 2 * int(tc.opts.MinInterval/time.Hour) {
+					q.Put(quote("btc", second))
+					synctest.Wait()
+				}
+				time.Sleep(time.Minute)
+			})
+			if len(b.got) != tc.want {
+				t.Errorf("%q in a minute, want %d batches", b.words(), tc.want)
+			}
+		})
+	}
+}
+
+func TestASlowReceiverGetsTheNewestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, b := New(), &batches{start: time.Now()}
+		go func() {
+			for second := range 60 {
+				q.Put(quote("btc", second))
+				if second == 20 || second == 40 {
+					q.Put(quote("eth", second))
+				}
+				time.Sleep(time.Second)
+			}
+			q.Fail(errStop)
+		}()
+		err := q.Run(t.Context(), func(batch sdk.QuoteBatch) error {
+			time.Sleep(25*time.Second + time.Millisecond)
+			return b.emit(batch)
+		}, Options{})
+		if want := []string{"1:btc=0", "2:btc=25,eth=20", "3:btc=50,eth=40", "4:btc=59"}; !slices.Equal(b.words(), want) || !errors.Is(err, errStop) {
+			t.Errorf("got %q, %v; want %q", b.words(), err, want)
+		}
+	})
+}
+
+func TestEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		act  func(ctx context.Context, cancel context.CancelCauseFunc, q *Queue)
+		want error
+		got  []string
+	}{
+		"with the cause of the context's end": {func(_ context.Context, cancel context.CancelCauseFunc, q *Queue) {
+			q.Put(quote("btc", 1))
+			synctest.Wait()
+			cancel(sdk.Unavailable)
+			q.Put(quote("btc", 2))
+		}, sdk.Unavailable, []string{"1:btc=1"}},
+		"cancelled": {func(_ context.Context, cancel context.CancelCauseFunc, _ *Queue) { cancel(nil) }, context.Canceled, nil},
+		"failed, with what was put before": {func(_ context.Context, _ context.CancelCauseFunc, q *Queue) {
+			q.Put(quote("btc", 1))
+			synctest.Wait()
+			q.Put(quote("btc", 2)) // Waits for its turn, which is now.
+			q.Fail(sdk.RateLimited)
+			q.Fail(errStop) // Too late.
+		}, sdk.RateLimited, []string{"1:btc=1", "2:btc=2"}},
+		"failed without a reason": {func(_ context.Context, _ context.CancelCauseFunc, q *Queue) { q.Fail(nil) }, sdk.Unavailable, nil},
+		"while it waits":          {func(_ context.Context, cancel context.CancelCauseFunc, _ *Queue) { cancel(errStop) }, errStop, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := run(t, Options{MinInterval: time.Minute, Heartbeat: -1}, tc.act)
+			if !errors.Is(err, tc.want) || !slices.Equal(b.words(), tc.got) {
+				t.Errorf("got %q, %v; want %q, %v", b.words(), err, tc.got, tc.want)
+			}
+		})
+	}
+	t.Run("at a deadline", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := New().Run(ctx, func(sdk.QuoteBatch) error { return nil }, Options{}); sdk.KindOf(err) != sdk.DeadlineExceeded {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+	t.Run("before it began", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		q := New()
+		q.Put(quote("btc", 1))
+		for range 50 { // A select between two that are ready is by chance.
+			err := q.Run(ctx, func(sdk.QuoteBatch) error { t.Error("emitted after the context's end"); return nil }, Options{})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}
+
+func TestOnlyOneDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New()
+		var wg sync.WaitGroup
+		for range 2 { // The second after the first has ended.
+			ctx, cancel := context.WithCancel(t.Context())
+			wg.Go(func() {
+				if err := q.Run(ctx, func(sdk.QuoteBatch) error { return nil }, Options{}); !errors.Is(err, context.Canceled) {
+					t.Errorf("the one that drains: %v", err)
+				}
+			})
+			synctest.Wait()
+			if err := q.Run(t.Context(), nil, Options{}); sdk.KindOf(err) != sdk.Internal {
+				t.Errorf("the other: %v", err)
+			}
+			cancel()
+			wg.Wait()
+		}
+	})
+}
+
+// step is one thing that happens to a queue.
+type step struct {
+	asset int
+	pass  time.Duration // before the quote is put
+	busy  time.Duration // for which the receiver of the next batch is
+}
+
+// TestProperties holds a queue to what its documentation says, whatever happens to it.
+func TestProperties(t *testing.T) {
+	durations := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond, 3 * time.Second})
+	rapid.Check(t, func(r *rapid.T) {
+		steps := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
+			return step{asset: rapid.IntRange(0, 4).Draw(r, "asset"), pass: durations.Draw(r, "pass"), busy: durations.Draw(r, "busy")}
+		}), 0, 60).Draw(r, "steps")
+		opts := Options{
+			MinInterval: rapid.SampledFrom([]time.Duration{0, 50 * time.Millisecond, time.Second}).Draw(r, "interval"),
+			Heartbeat:   rapid.SampledFrom([]time.Duration{-1, 70 * time.Millisecond, 2 * time.Second}).Draw(r, "heartbeat"),
+		}
+		var fault string
+		synctest.Test(t, func(t *testing.T) { fault = play(t, steps, opts) })
+		if fault != "" {
+			r.Fatal(fault)
+		}
+	})
+}
+
+// play lets the steps happen and returns what was wrong with what came out.
+func play(t *testing.T, steps []step, opts Options) (fault string) {
+	t.Helper()
+	var mu sync.Mutex
+	var busy time.Duration
+	report := func(format string, args ...any) {
+		if fault == "" {
+			fault = fmt.Sprintf(format, args...)
+		}
+	}
+	q := New()
+	put, got := map[string]int{}, map[string]int{}
+	var seq uint64
+	var lastBatch time.Time
+	last := time.Now() // when the emission before ended
+	emit := func(batch sdk.QuoteBatch) error {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		if seq++; batch.Seq != seq {
+			report("batch %d has the number %d", seq, batch.Seq)
+		}
+		if quiet := now.Sub(last); opts.Heartbeat > 0 && quiet > opts.Heartbeat {
+			report("nothing for %s", quiet)
+		}
+		if len(batch.Quotes) > 0 {
+			if !lastBatch.IsZero() && now.Sub(lastBatch) < opts.MinInterval {
+				report("two batches within %s", now.Sub(lastBatch))
+			}
+			lastBatch = now
+		} else if opts.Heartbeat < 0 || now.Sub(last) < opts.Heartbeat {
+			report("a heartbeat that was not due")
+		}
+		seen := map[string]bool{}
+		for _, one := range batch.Quotes {
+			if seen[one.Symbol] {
+				report("%s twice in a batch", one.Symbol)
+			}
+			seen[one.Symbol] = true
+			if n := int(one.Price.Or(-1)); n > got[one.Symbol] {
+				got[one.Symbol] = n
+			} else {
+				report("%s went from %d to %d", one.Symbol, got[one.Symbol], n)
+			}
+		}
+		d := busy
+		mu.Unlock()
+		time.Sleep(d)
+		mu.Lock()
+		last = time.Now()
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- q.Run(t.Context(), emit, opts) }()
+	for i, s := range steps {
+		time.Sleep(s.pass)
+		symbol := strconv.Itoa(s.asset)
+		mu.Lock()
+		busy = s.busy
+		mu.Unlock()
+		put[symbol] = i + 1
+		one := quote(symbol, 0)
+		one.Price, one.AsOf = sdk.Known(float64(i+1)), time.Now()
+		q.Put(one)
+		if n := q.Len(); n > 5 {
+			report("%d wait for 5 assets", n)
+		}
+	}
+	time.Sleep(time.Minute)
+	for symbol, n := range put {
+		mu.Lock()
+		if got[symbol] != n {
+			report("%s: the newest is %d, emitted was %d", symbol, n, got[symbol])
+		}
+		mu.Unlock()
+	}
+	q.Fail(errStop)
+	if err := <-done; !errors.Is(err, errStop) {
+		report("ended with %v", err)
+	}
+	return fault
+}
+
+// TestManyAtOnce is for the race detector, and loses no asset's last quote.
+func TestManyAtOnce(t *testing.T) {
+	const writers, rounds = 8, 500
+	q := New()
+	newest := map[string]float64{}
+	var seq uint64
+	var puts sync.WaitGroup
+	for w := range writers {
+		puts.Go(func() {
+			for i := range rounds {
+				q.Put(quote(strconv.Itoa(w), i))
+				q.Put(quote("all", i))
+			}
+		})
+	}
+	go func() {
+		puts.Wait()
+		q.Fail(errStop)
+	}()
+	err := q.Run(t.Context(), func(batch sdk.QuoteBatch) error {
+		if seq++; batch.Seq != seq {
+			t.Errorf("batch %d has the number %d", seq, batch.Seq)
+		}
+		for _, one := range batch.Quotes {
+			newest[one.Symbol] = one.Price.Or(-1)
+		}
+		return nil
+	}, Options{})
+	if !errors.Is(err, errStop) || len(newest) != writers+1 {
+		t.Errorf("%v, %d assets", err, len(newest))
+	}
+	for w := range writers {
+		if got := newest[strconv.Itoa(w)]; got != rounds-1 {
+			t.Errorf("asset %d ended at %v", w, got)
+		}
+	}
+}
+
+// ExampleQueue shows that only the newest quote of an asset waits.
+func ExampleQueue() {
+	queue := New()
+	queue.Put(sdk.Quote{Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(77671)})
+	queue.Put(sdk.Quote{Symbol: "eth", VsCurrency: "usd", Price: sdk.Known(2190)})
+	queue.Put(sdk.Quote{Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(77672)})
+	queue.Fail(errors.New("the upstream hung up"))
+	err := queue.Run(context.Background(), func(batch sdk.QuoteBatch) error {
+		for _, q := range batch.Quotes {
+			fmt.Println(batch.Seq, q.Symbol, q.Price)
+		}
+		return nil
+	}, Options{})
+	fmt.Println(err)
+	// Output:
+	// 1 btc 77672
+	// 1 eth 2190
+	// the upstream hung up
+}
