@@ -50,6 +50,11 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, err
 	}
 	h.opens("run directory", func(context.Context) error { return run.close() })
+	janitor, err := startJanitor(run)
+	if err != nil {
+		return nil, err
+	}
+	h.opens("janitor", func(context.Context) error { return janitor.close() })
 
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{

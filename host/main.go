@@ -65,11 +65,14 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("islands {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(), newValidate(), newVersion())
+	root.AddCommand(newRun(), newValidate(), newJanitor(), newVersion())
 	root.AddCommand(remoteCommands()...)
 	strict(root)
 	return root
 }
+
+// janitorCommand is the hidden subcommand that a host starts for itself.
+const janitorCommand = "janitor"
 
 // defaultConfig is the configuration that commands read unless told otherwise.
 const defaultConfig = "islands.hcl"

@@ -33,6 +33,16 @@ func (m market) Report(ctx context.Context, report, symbol, vsCurrency, format s
 	return answer(&a, format), nil
 }
 
+// WarmReport implements gateway.Market.
+func (m market) WarmReport(report, symbol, vsCurrency, format string) (gateway.Answer, bool) {
+	a, ok := m.requests.WarmReport(report, symbol, vsCurrency)
+	if !ok {
+		return gateway.Answer{}, false
+	}
+	out := answer(&a, format)
+	return out, out.Representation != nil
+}
+
 // Quote implements gateway.Market.
 func (m market) Quote(ctx context.Context, symbol, vsCurrency, source string) (gateway.Answer, error) {
 	a, err := m.requests.Quote(ctx, symbol, vsCurrency, source)

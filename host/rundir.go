@@ -17,8 +17,11 @@ import (
 // kernel has for one.
 const maxRunDir = 50
 
-// adminSocketName is the name of the admin socket in the run directory.
-const adminSocketName = "admin.sock"
+// Names in the run directory.
+const (
+	adminSocketName = "admin.sock"
+	lockName        = "lock"
+)
 
 // locateRunDir returns where a host with this data directory keeps its sockets: <data dir>/run, or, where that is too
 // long for a socket's path, a folder named after it under the user's runtime directory. The CLI finds it the same way.
@@ -85,7 +88,7 @@ func openRunDir(dataDir string) (*runDir, error) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
 		return nil, errors.Join(fmt.Errorf("run directory %s must be open to its owner alone: chmod 700 it", path), err)
 	}
-	lock := flock.New(filepath.Join(path, "lock"))
+	lock := flock.New(filepath.Join(path, lockName))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", lock.Path(), err)
@@ -101,14 +104,15 @@ func openRunDir(dataDir string) (*runDir, error) {
 	return d, nil
 }
 
-// sweep removes the socket folders of islands that ended with their host. The lock is held, so nobody uses them.
+// sweep removes the sockets of a host that was killed and the folders of its islands' sockets. The lock is held, so nobody
+// uses them.
 func (d *runDir) sweep() error {
 	left, err := os.ReadDir(d.path)
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	for _, e := range left {
-		if e.IsDir() && strings.HasPrefix(e.Name(), "i") {
+		if e.Name() == adminSocketName || (e.IsDir() && strings.HasPrefix(e.Name(), "i")) {
 			if err := os.RemoveAll(filepath.Join(d.path, e.Name())); err != nil {
 				return fmt.Errorf("run directory: %w", err)
 			}

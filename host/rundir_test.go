@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -213,5 +215,37 @@ func TestRunDirIsShortEnoughForSockets(t *testing.T) {
 		if err != nil || got != dir+"/run" {
 			t.Errorf("%s: got %s, %v", dir, got, err)
 		}
+	}
+}
+
+func TestSweepAfterLeavesTheRunDirectoryOfAnotherHostAlone(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		t.Run(fmt.Sprintf("taken over %t", taken), func(t *testing.T) {
+			dir := shortDir(t)
+			run, err := openRunDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := filepath.Join(run.path, adminSocketName)
+			if err := os.WriteFile(left, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if !taken {
+				if err := run.close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := sweepAfter(run.path); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(left); errors.Is(err, os.ErrNotExist) == taken {
+				t.Errorf("%s: %v", left, err)
+			}
+			if taken {
+				if err := run.close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -112,7 +113,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestReportEndToEnd is the guide's own test, in both set-ups: a cold report from a simulated CoinGecko, remembered under
+// TestReportEndToEnd walks the whole road, in both set-ups: a cold report from a simulated CoinGecko, remembered under
 // crypto_report_btc, promoted from L2 to L1, and back after a restart without another call.
 func TestReportEndToEnd(t *testing.T) {
 	setups := map[string]func(t *testing.T) (env map[string]string, redis string){
@@ -242,6 +243,30 @@ func TestInvalidation(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+// TestInvalidationUnheard invalidates while one of two hosts with stores of their own is away: what it still has in its
+// store must not come back.
+func TestInvalidationUnheard(t *testing.T) {
+	m := startMarket(t)
+	redis := servers.Redis(t).URL()
+	away := map[string]string{"REDIS_URL": redis, "ISLANDS_DATA_DIR": dataDir(t)}
+	a, b := startHost(t, m, away), startHost(t, m, map[string]string{"REDIS_URL": redis})
+	generated := func(h *host) any { return at(t, h.ok(t, "/api/crypto-report/btc").json(t), "generated_at") }
+	eventually(t, 5*time.Second, "both hosts share a report", func() error {
+		if generated(a) != generated(b) {
+			return errors.New("two reports")
+		}
+		return nil
+	})
+	before := generated(a)
+	time.Sleep(300 * time.Millisecond) // the writes that follow an answer
+	a.stop(t)
+	b.cli(t, "cache", "invalidate", "crypto_report_*")
+	again := startHost(t, m, away)
+	if generated(again) == before || generated(b) == before {
+		t.Errorf("the report of %v came back", before)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/service-islands/islands/sdk"
 )
@@ -45,7 +46,7 @@ func rankOrLast(rank int) int {
 	return rank
 }
 
-func (r *Requests) loadCatalogue(ctx context.Context, _ any) (out loaded) {
+func (r *Requests) loadCatalogue(ctx context.Context, _ question) (out loaded) {
 	r.counts.loads.Add(1)
 	out.err = r.sources.walk(ctx, r.opts.Catalogue.Sources, fewRetries, func(ctx context.Context, a attempt) error {
 		assets, err := a.island.Catalogue(ctx, sdk.CatalogueRequest{Retries: a.retries})
@@ -92,34 +93,61 @@ func (u *Unknown) Unwrap() error { return sdk.NotFound }
 // Suggested lists symbols that look like the unknown one, those of the largest assets first.
 func (u *Unknown) Suggested() []string { return u.suggestions }
 
+// unknown returns an error for a symbol that the catalogue at hand does not hold, without asking anybody: nothing is
+// looked up, loaded or remembered for it.
+func (r *Requests) unknown(symbol string) error {
+	out, ok := r.peek(r.kinds.catalogue, catalogueQuestion)
+	if !ok || out.err != nil {
+		return nil
+	}
+	_, err := out.answer.Noun().(*catalogueNoun).find(symbol)
+	return err
+}
+
+// catalogueQuestion is the one question there is about the catalogue.
+var catalogueQuestion = question{key: "catalogue"}
+
+// cataloguePatience is the part of the time that a question has for the catalogue, as a divisor: what it is needed for must still
+// be asked for.
+const cataloguePatience = 2
+
 // resolve finds the asset of a symbol, the largest when several share it, or else the asset of that id. Without a
-// catalogue the symbol stands for itself.
+// catalogue in time the symbol stands for itself.
 func (r *Requests) resolve(ctx context.Context, symbol string) (resolved, error) {
-	answer, err := r.get(ctx, r.kinds.catalogue, question{key: "catalogue"})
-	if err != nil {
-		if ctx.Err() != nil {
-			return resolved{}, ctx.Err()
-		}
-		if errors.Is(err, sdk.ResourceExhausted) {
-			return resolved{}, err
-		}
+	limited, cancel := ctx, func() {}
+	if deadline, ok := ctx.Deadline(); ok {
+		limited, cancel = context.WithTimeout(ctx, time.Until(deadline)/cataloguePatience)
+	}
+	defer cancel()
+	answer, err := r.get(limited, r.kinds.catalogue, catalogueQuestion)
+	switch {
+	case err == nil:
+		return answer.Noun().(*catalogueNoun).find(symbol)
+	case ctx.Err() != nil:
+		return resolved{}, ctx.Err()
+	case errors.Is(err, sdk.ResourceExhausted):
+		return resolved{}, err
+	default:
 		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil
 	}
-	noun := answer.Noun().(*catalogueNoun)
-	if same := noun.bySymbol[symbol]; len(same) > 0 {
-		out := resolved{Asset: noun.Assets[same[0]], known: true, poor: noun.Partial}
+}
+
+// find looks a symbol or id up. What a partial catalogue lacks stands for itself; what a full one lacks is Unknown.
+func (c *catalogueNoun) find(symbol string) (resolved, error) {
+	if same := c.bySymbol[symbol]; len(same) > 0 {
+		out := resolved{Asset: c.Assets[same[0]], known: true, poor: c.Partial}
 		for _, i := range same[1:] {
-			out.ambiguous = append(out.ambiguous, noun.Assets[i])
+			out.ambiguous = append(out.ambiguous, c.Assets[i])
 		}
 		return out, nil
 	}
-	if i, ok := noun.byID[symbol]; ok {
-		return resolved{Asset: noun.Assets[i], known: true, poor: noun.Partial}, nil
+	if i, ok := c.byID[symbol]; ok {
+		return resolved{Asset: c.Assets[i], known: true, poor: c.Partial}, nil
 	}
-	if noun.Partial {
+	if c.Partial {
 		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil
 	}
-	return resolved{}, &Unknown{Symbol: symbol, suggestions: noun.suggest(symbol)}
+	return resolved{}, &Unknown{Symbol: symbol, suggestions: c.suggest(symbol)}
 }
 
 // maxSuggestions bounds the suggestions for an unknown symbol.
@@ -147,7 +175,7 @@ const maxSymbols = 100
 // largest assets first, at most 100. An empty query lists the largest. Ambiguous is whether several assets share the
 // symbol of an asset that is listed.
 func (r *Requests) Symbols(ctx context.Context, query string) (assets []sdk.Asset, ambiguous map[string]bool, answer Answer, err error) {
-	answer, err = r.get(ctx, r.kinds.catalogue, question{key: "catalogue"})
+	answer, err = r.get(ctx, r.kinds.catalogue, catalogueQuestion)
 	if err != nil {
 		return nil, nil, Answer{}, err
 	}

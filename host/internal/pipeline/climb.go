@@ -48,12 +48,21 @@ func newClimb(r *Requests, k *kind, questions []question, flights []*flight) *cl
 	return c
 }
 
-// run answers every step, then remembers what was learned.
-func (c *climb) run(ctx context.Context) {
+// run answers every step, calls landed, and remembers what was learned.
+func (c *climb) run(ctx context.Context, landed func()) {
 	c.askCache(ctx)
 	c.askStore(ctx)
 	c.load(ctx)
-	c.remember(ctx)
+	landed()
+	// A slow store must neither keep others from loading nor let the batches that wait for it pile up.
+	select {
+	case c.r.writes <- struct{}{}:
+		defer func() { <-c.r.writes }()
+		c.remember(ctx)
+	default:
+		c.r.counts.writeFailures.Add(1)
+		c.r.opts.Logger.Warn("too many writes wait for the cache or the store, one is left out", "kind", c.k.name)
+	}
 }
 
 // open lists the steps that are still to be answered.
@@ -117,7 +126,7 @@ func (c *climb) askCache(ctx context.Context) {
 	if err != nil {
 		// Nobody can say whether what the near cache holds is still true: it is served, marked stale.
 		for _, s := range c.steps {
-			if s.best != nil && c.now.Before(s.best.freshUntil) {
+			if s.best != nil && c.now.Before(s.best.freshUntil) && !s.insist {
 				c.land(s, outcome{answer: c.k.stale(s.best)})
 			}
 		}
@@ -165,9 +174,12 @@ func (c *climb) askStore(ctx context.Context) {
 	for _, s := range open {
 		s.writeStore = true
 		e, ok := byKey[s.key]
-		// The store hears nothing of other hosts' invalidations: what is older than the last one is not believed.
+		// The store hears nothing of other hosts' invalidations. What this host has not heard of either may be served as
+		// stale when nothing better can be had, and is never handed on as the truth.
 		if ok && !r.near.journal.touchedAfter(e.StoredAt, s.key) {
+			doubted := s.doubted || !r.near.heard(e.StoredAt)
 			c.consider(s, e, TierStore)
+			s.doubted = doubted
 		}
 		if s.fresh(c.now) {
 			s.writeStore = false
@@ -189,7 +201,11 @@ func (c *climb) load(ctx context.Context) {
 	results := c.k.load(ctx, questions)
 	now := c.r.opts.Now()
 	for i, s := range open {
-		switch got := results[i]; {
+		got := results[i]
+		if errors.Is(got.err, context.DeadlineExceeded) {
+			got.err = &sdk.Error{Kind: sdk.Unavailable, Message: "the sources did not answer in time", RetryAfter: defaultRetryAfter}
+		}
+		switch {
 		case got.err == nil && got.stale:
 			if s.best == nil {
 				s.best = c.k.entry(s.key, got.noun, now, now, now.Add(c.k.strategy.StaleFor))
@@ -209,7 +225,7 @@ func (c *climb) load(ctx context.Context) {
 		case s.best != nil:
 			c.keepStale(s, now, sdk.RetryAfter(got.err))
 		default:
-			c.fail(s, got.err, now, failureTTL)
+			c.fail(s, got.err, now, c.r.remembered(got.err))
 		}
 	}
 }
@@ -226,15 +242,30 @@ func (c *climb) keepStale(s *step, now time.Time, retryAfter time.Duration) {
 // fail answers with an error and remembers it for a while.
 func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
 	s.best = nil
-	if !errors.Is(err, sdk.Canceled) {
+	var unknown *Unknown
+	// What the catalogue does not hold is found out again in no time.
+	if !errors.Is(err, sdk.Canceled) && !errors.As(err, &unknown) {
 		c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began)
 	}
 	c.land(s, outcome{err: err})
 }
 
-// failureTTL is how long a failure is remembered when there is nothing to serve instead: in an outage, thousands of
-// requests a second must not each walk down to the sources to hear the same.
-const failureTTL = time.Second
+// remembered is how long a failure is remembered when there is nothing to serve instead: in an outage, thousands of
+// requests a second must not each walk down to the sources to hear the same. A client is told to come back no sooner
+// than that. What one source does not know while another fails most likely does not exist.
+func (r *Requests) remembered(err error) time.Duration {
+	most := maxFailureTTL
+	if errors.Is(err, errProbablyUnknown) {
+		most = r.opts.NegativeTTL
+	}
+	return min(max(sdk.RetryAfter(err), minFailureTTL), most)
+}
+
+// Bounds on how long a failure is remembered.
+const (
+	minFailureTTL = time.Second
+	maxFailureTTL = 5 * time.Second
+)
 
 // minRetry and maxRetry bound the pause after a load that failed while a stale value could be served.
 const (
@@ -330,15 +361,23 @@ func ask[T any](ctx context.Context, r *Requests, name string, m *mode, call fun
 		m.set(false, err)
 		return none, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.opts.MemoryTimeout)
+	timeout := r.opts.MemoryTimeout
+	if !m.works() {
+		timeout = min(timeout, probeTimeout)
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	got, err := call(ctx, island)
+	got, err := call(limited, island)
 	switch {
 	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
 		m.set(true, nil)
-	case errors.Is(err, sdk.Canceled):
+	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil: // the caller's time is up, which says nothing of the island
 	default:
 		m.set(false, err)
 	}
 	return got, err
 }
+
+// probeTimeout bounds a call to a memory island that did not answer the last time: one that is frozen must not take a
+// second from everybody.
+const probeTimeout = 50 * time.Millisecond

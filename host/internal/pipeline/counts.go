@@ -38,7 +38,7 @@ func (r *Requests) Stats() Stats {
 	r.mu.Unlock()
 	n, c := r.near, &r.counts
 	return Stats{
-		NearEntries: int64(n.len()), NearBytes: n.bytes.Load(), NearHits: n.hits.Load(), NearMisses: n.misses.Load(),
+		NearEntries: n.count.Load(), NearBytes: n.bytes.Load(), NearHits: n.hits.Load(), NearMisses: n.misses.Load(),
 		NearEvictions: n.evictions.Load(), Suspect: n.doubt.Load(),
 		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),

@@ -18,6 +18,7 @@ type fakeSource struct {
 	process.Island
 	name  string
 	delay time.Duration
+	extra int // assets in the catalogue beyond the usual
 	fail  atomic.Pointer[sdk.Error]
 	total atomic.Int64
 	mu    sync.Mutex
@@ -87,13 +88,17 @@ func (s *fakeSource) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]s
 	if err := s.called(ctx, "catalogue"); err != nil {
 		return nil, err
 	}
-	assets := []sdk.Asset{
+	assets := make([]sdk.Asset, s.extra)
+	for i := range assets {
+		assets[i] = sdk.Asset{ID: fmt.Sprintf("filler-%d", i), Symbol: fmt.Sprintf("fill%d", i), Name: "A filler coin"}
+	}
+	assets = append(assets, []sdk.Asset{
 		{ID: "universe", Symbol: "uni", MarketCap: sdk.Known(1)},
 		{ID: "uniswap", Symbol: "uni", MarketCap: sdk.Known(5e9)},
 		{ID: "bitcoin", Symbol: "btc", MarketCap: sdk.Known(1e12)},
 		{ID: "ethereum", Symbol: "eth", MarketCap: sdk.Known(3e11)},
 		{ID: "only", Symbol: "onlybinance"},
-	}
+	}...)
 	for i := range 50 {
 		assets = append(assets, sdk.Asset{ID: fmt.Sprintf("the-coin-%d", i), Symbol: fmt.Sprintf("coin%d", i)})
 	}
@@ -128,6 +133,7 @@ type fakeCache struct {
 	process.Island
 	lookups  atomic.Int64
 	epoch    atomic.Int64
+	shared   atomic.Bool
 	mu       sync.Mutex
 	entries  map[string]sdk.Entry
 	journal  journal
@@ -193,7 +199,9 @@ func (c *fakeCache) Invalidate(_ context.Context, patterns []string) (int, error
 		return false
 	})
 	for ch := range c.watchers {
-		ch <- sdk.CacheEvent{Type: sdk.CacheInvalidated, Epoch: c.epochName(), Version: c.journal.version, Patterns: patterns}
+		ch <- sdk.CacheEvent{
+			Type: sdk.CacheInvalidated, Epoch: c.epochName(), Version: c.journal.version, Patterns: patterns, Shared: c.shared.Load(),
+		}
 	}
 	return forgotten, nil
 }
@@ -206,7 +214,7 @@ func (c *fakeCache) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) 
 	events := make(chan sdk.CacheEvent, 100)
 	c.mu.Lock()
 	c.watchers[events] = cancel
-	hello := sdk.CacheEvent{Type: sdk.CacheHello, Epoch: c.epochName(), Version: c.journal.version}
+	hello := sdk.CacheEvent{Type: sdk.CacheHello, Epoch: c.epochName(), Version: c.journal.version, Shared: c.shared.Load()}
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -226,7 +234,7 @@ func (c *fakeCache) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) 
 		case e = <-events:
 		case <-beat.C:
 			c.mu.Lock()
-			e = sdk.CacheEvent{Type: sdk.CacheHeartbeat, Epoch: c.epochName(), Version: c.journal.version}
+			e = sdk.CacheEvent{Type: sdk.CacheHeartbeat, Epoch: c.epochName(), Version: c.journal.version, Shared: c.shared.Load()}
 			c.mu.Unlock()
 		}
 		if err := emit(e); err != nil {

@@ -27,11 +27,11 @@ func jsonForm[T any]() (marshal func(any) ([]byte, error), unmarshal func([]byte
 }
 
 // one makes a load function of a kind whose questions are answered one by one.
-func one(load func(ctx context.Context, arg any) loaded) func(context.Context, []question) []loaded {
+func one(load func(ctx context.Context, q question) loaded) func(context.Context, []question) []loaded {
 	return func(ctx context.Context, questions []question) []loaded {
 		out := make([]loaded, len(questions))
 		for i, q := range questions {
-			out[i] = load(ctx, q.arg)
+			out[i] = load(ctx, q)
 		}
 		return out
 	}
@@ -101,13 +101,28 @@ func suffix(vsCurrency string) string {
 
 // quoteArg asks for the quote of one asset.
 type quoteArg struct {
-	asset      sdk.Asset
-	vsCurrency string
-	source     string // one source only; empty for the line
+	wanted
+	source string // one source only; empty for the line
 }
 
-func quoteQuestion(symbol string, arg quoteArg) question {
-	key := symbol + "_current_price" + suffix(arg.vsCurrency)
+// wanted is an asset, as far as it is known when a question is asked.
+type wanted struct {
+	symbol     string // or id, as it was asked for
+	asset      *sdk.Asset
+	vsCurrency string
+}
+
+// resolve finds the asset out, unless it is known.
+func (w wanted) resolve(ctx context.Context, r *Requests) (sdk.Asset, error) {
+	if w.asset != nil {
+		return *w.asset, nil
+	}
+	found, err := r.resolve(ctx, w.symbol)
+	return found.Asset, err
+}
+
+func quoteQuestion(arg quoteArg) question {
+	key := arg.symbol + "_current_price" + suffix(arg.vsCurrency)
 	if arg.source != "" {
 		key += "@" + arg.source
 	}
@@ -117,14 +132,10 @@ func quoteQuestion(symbol string, arg quoteArg) question {
 // Quote answers what an asset is worth. Source names one source to ask; empty asks the configured line. Symbol is a
 // symbol or an id of the catalogue, already in lower case.
 func (r *Requests) Quote(ctx context.Context, symbol, vsCurrency, source string) (Answer, error) {
-	if out, ok := r.warm(r.kinds.quote, quoteQuestion(symbol, quoteArg{vsCurrency: vsCurrency, source: source})); ok {
-		return out.answer, out.err
-	}
-	resolved, err := r.resolve(ctx, symbol)
-	if err != nil {
+	if err := r.unknown(symbol); err != nil {
 		return Answer{}, err
 	}
-	return r.get(ctx, r.kinds.quote, quoteQuestion(symbol, quoteArg{resolved.Asset, vsCurrency, source}))
+	return r.get(ctx, r.kinds.quote, quoteQuestion(quoteArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, source}))
 }
 
 // Quotes answers for several symbols at once, in their order; those that must be loaded are loaded in one call. An
@@ -134,13 +145,10 @@ func (r *Requests) Quotes(ctx context.Context, symbols []string, vsCurrency, sou
 	questions := make([]question, 0, len(symbols))
 	places := make([]int, 0, len(symbols))
 	for i, symbol := range symbols {
-		resolved, err := r.resolve(ctx, symbol)
-		if err != nil {
-			errs[i] = err
-			continue
+		if errs[i] = r.unknown(symbol); errs[i] == nil {
+			questions = append(questions, quoteQuestion(quoteArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, source}))
+			places = append(places, i)
 		}
-		questions = append(questions, quoteQuestion(symbol, quoteArg{resolved.Asset, vsCurrency, source}))
-		places = append(places, i)
 	}
 	for i, out := range r.getMany(ctx, r.kinds.quote, questions) {
 		answers[places[i]], errs[places[i]] = out.answer, out.err
@@ -152,29 +160,36 @@ func (r *Requests) Quotes(ctx context.Context, symbols []string, vsCurrency, sou
 func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loaded {
 	r.counts.loads.Add(1)
 	out := make([]loaded, len(questions))
+	assets := make([]sdk.Asset, len(questions))
+	var missing []int
+	for i, q := range questions {
+		if assets[i], out[i].err = q.arg.(quoteArg).resolve(ctx, r); out[i].err == nil {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 0 {
+		return out
+	}
 	// Questions of one batch share currency and source: they come from one request.
 	first := questions[0].arg.(quoteArg)
 	names := r.opts.Quotes.Sources
 	if first.source != "" {
 		names = []string{first.source}
 	}
-	missing := make([]int, len(questions))
-	for i := range questions {
-		missing[i] = i
-	}
 	err := r.sources.walk(ctx, names, allRetries, func(ctx context.Context, a attempt) error {
 		req := sdk.QuotesRequest{VsCurrency: first.vsCurrency, Retries: a.retries}
 		for _, i := range missing {
-			req.Assets = append(req.Assets, questions[i].arg.(quoteArg).asset)
+			req.Assets = append(req.Assets, assets[i])
 		}
 		quotes, err := a.island.Quotes(ctx, req)
 		if err != nil {
 			return err
 		}
 		missing = slices.DeleteFunc(missing, func(i int) bool {
-			quote, ok := quoteOf(quotes, questions[i].arg.(quoteArg).asset)
+			quote, ok := quoteOf(quotes, assets[i])
 			if ok {
-				out[i] = loaded{noun: quote}
+				quote.Source = a.name
+				out[i] = loaded{noun: quote, poor: !a.first}
 			}
 			return ok
 		})
@@ -215,10 +230,9 @@ func quoteOf(quotes []sdk.Quote, asset sdk.Asset) (sdk.Quote, bool) {
 
 // candlesArg asks for the candles of one asset.
 type candlesArg struct {
-	asset      sdk.Asset
-	vsCurrency string
-	interval   sdk.Interval
-	limit      int
+	wanted
+	interval sdk.Interval
+	limit    int
 }
 
 // Candle limits: one load serves every smaller limit.
@@ -227,8 +241,8 @@ const (
 	MaxCandles  = 1000
 )
 
-func candlesQuestion(symbol string, arg candlesArg) question {
-	key := fmt.Sprintf("%s_candles_%s%s", symbol, arg.interval, suffix(arg.vsCurrency))
+func candlesQuestion(arg candlesArg) question {
+	key := fmt.Sprintf("%s_candles_%s%s", arg.symbol, arg.interval, suffix(arg.vsCurrency))
 	if arg.limit <= someCandles {
 		arg.limit = someCandles
 	} else {
@@ -241,24 +255,22 @@ func candlesQuestion(symbol string, arg candlesArg) question {
 // Candles answers how a price moved. The answer's noun holds at least limit candles where there are that many; it has no
 // representation of its own: Part makes one per limit.
 func (r *Requests) Candles(ctx context.Context, symbol, vsCurrency string, interval sdk.Interval, limit int) (Answer, error) {
-	arg := candlesArg{vsCurrency: vsCurrency, interval: interval, limit: limit}
-	if out, ok := r.warm(r.kinds.candles, candlesQuestion(symbol, arg)); ok {
-		return out.answer, out.err
-	}
-	resolved, err := r.resolve(ctx, symbol)
-	if err != nil {
+	if err := r.unknown(symbol); err != nil {
 		return Answer{}, err
 	}
-	arg.asset = resolved.Asset
-	return r.get(ctx, r.kinds.candles, candlesQuestion(symbol, arg))
+	return r.get(ctx, r.kinds.candles, candlesQuestion(candlesArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, interval, limit}))
 }
 
-func (r *Requests) loadCandles(ctx context.Context, question any) (out loaded) {
+func (r *Requests) loadCandles(ctx context.Context, q question) (out loaded) {
 	r.counts.loads.Add(1)
-	arg := question.(candlesArg)
+	arg := q.arg.(candlesArg)
+	asset, err := arg.resolve(ctx, r)
+	if err != nil {
+		return loaded{err: err}
+	}
 	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		candles, err := a.island.Candles(ctx, sdk.CandlesRequest{
-			Asset: arg.asset, VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
+			Asset: asset, VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
 		})
 		if err != nil {
 			return err
@@ -267,8 +279,9 @@ func (r *Requests) loadCandles(ctx context.Context, question any) (out loaded) {
 			return sdk.NotFound
 		}
 		if candles.ID == "" {
-			candles.ID = arg.asset.ID
+			candles.ID = asset.ID
 		}
+		candles.Source = a.name
 		out.noun, out.poor = candles, !a.first
 		return errEnough
 	})
@@ -284,31 +297,42 @@ func globalQuestion(vsCurrency string) question {
 	return question{key: "global" + suffix(vsCurrency), arg: vsCurrency}
 }
 
-func (r *Requests) loadGlobal(ctx context.Context, question any) (out loaded) {
+func (r *Requests) loadGlobal(ctx context.Context, q question) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Global.Sources, allRetries, func(ctx context.Context, a attempt) error {
-		global, err := a.island.Global(ctx, sdk.GlobalRequest{VsCurrency: question.(string), Retries: a.retries})
+	out.err = r.sources.walk(ctx, r.opts.Global.Sources, q.retries(), func(ctx context.Context, a attempt) error {
+		global, err := a.island.Global(ctx, sdk.GlobalRequest{VsCurrency: q.arg.(string), Retries: a.retries})
 		if err != nil {
 			return err
 		}
-		out.noun = global
+		global.Source = a.name
+		out.noun, out.poor = global, !a.first
 		return errEnough
 	})
 	return out
 }
 
 func (r *Requests) sentiment(ctx context.Context) (Answer, error) {
-	return r.get(ctx, r.kinds.sentiment, question{key: "sentiment"})
+	return r.insist(ctx, r.kinds.sentiment, question{key: "sentiment"})
 }
 
-func (r *Requests) loadSentiment(ctx context.Context, _ any) (out loaded) {
+// retries is what the last source in line may spend on something that a report can do without: nothing while a report
+// waits for it.
+func (q question) retries() int {
+	if q.insist {
+		return noRetries
+	}
+	return allRetries
+}
+
+func (r *Requests) loadSentiment(ctx context.Context, q question) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, allRetries, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, q.retries(), func(ctx context.Context, a attempt) error {
 		sentiment, err := a.island.Sentiment(ctx, sdk.SentimentRequest{Retries: a.retries})
 		if err != nil {
 			return err
 		}
-		out.noun = sentiment
+		sentiment.Source = a.name
+		out.noun, out.poor = sentiment, !a.first
 		return errEnough
 	})
 	return out
@@ -330,6 +354,8 @@ func (r *Requests) HasSource(name string) bool { return slices.Contains(r.opts.Q
 // Invalidate forgets keys and globs in the store, the cache and the near cache, here and on every host that shares the
 // cache's second tier. It returns how many keys the cache forgot. The near cache forgets even when the others fail.
 func (r *Requests) Invalidate(ctx context.Context, patterns []string) (int, error) {
+	// Noted before and after: what is loaded meanwhile must not be written back to what has already forgotten.
+	r.near.invalidate(patterns)
 	var errs []error
 	if r.opts.Store != "" {
 		_, err := ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {

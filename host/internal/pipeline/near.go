@@ -51,11 +51,18 @@ type near struct {
 	// generation rises when the truth of all entries comes into doubt; doubt is whether it is in doubt right now.
 	generation atomic.Uint64
 	doubt      atomic.Bool
+	// shared is whether other hosts may change what the cache holds: until the cache has said no, they may. Where they
+	// cannot, every invalidation comes by this process and nothing is ever in doubt.
+	shared atomic.Bool
+	// trustedSince is when the stream last began to stand, in Unix nanoseconds: what is older may have been invalidated
+	// unheard.
+	trustedSince atomic.Int64
 
 	journal journal
 
 	hits, misses, evictions atomic.Uint64
-	bytes                   atomic.Int64
+	bytes, count, failures  atomic.Int64
+	hand                    atomic.Uint32 // the shard in which to make room next
 }
 
 const nearShards = 64
@@ -69,6 +76,7 @@ type nearShard struct {
 func newNear(maxEntries int, maxBytes int64, now func() time.Time) *near {
 	n := &near{maxEntries: maxEntries, maxBytes: maxBytes, now: now}
 	n.generation.Store(1)
+	n.shared.Store(true)
 	for i := range n.shards {
 		n.shards[i].entries = make(map[string]*entry)
 	}
@@ -110,59 +118,76 @@ func (n *near) moment() moment {
 }
 
 // put keeps an entry unless its key was invalidated since the load began. If the stream broke since then, the entry is
-// as doubtful as all others. It makes room in the entry's shard.
+// as doubtful as all others. It makes room for it.
 func (n *near) put(e *entry, began moment) {
 	e.confirmed.Store(began.generation)
 	e.used.Store(n.now().Unix())
-	if int64(e.size) > n.maxBytes/nearShards {
-		return
-	}
 	s := n.shard([]byte(e.key))
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	n.remove(s, e.key)
 	// Under the shard's lock: an invalidation that is noted after this look removes the entry when it gets the lock.
-	if n.journal.touchedSince(began.version, e.key) {
-		return
+	if int64(e.size) <= n.maxBytes/maxShare && !n.journal.touchedSince(began.version, e.key) {
+		s.entries[e.key] = e
+		n.account(e, 1)
 	}
-	if old := s.entries[e.key]; old != nil {
-		n.bytes.Add(-int64(old.size))
-	}
-	s.entries[e.key] = e
-	n.bytes.Add(int64(e.size))
-	for len(s.entries) > max(1, n.maxEntries/nearShards) || n.bytes.Load() > n.maxBytes {
-		if !n.evict(s, e) {
+	s.mu.Unlock()
+	for range 2 * nearShards {
+		crowded := n.failures.Load() > int64(n.maxEntries/maxFailureShare)
+		if !crowded && n.count.Load() <= int64(n.maxEntries) && n.bytes.Load() <= n.maxBytes {
 			return
 		}
+		n.evict(&n.shards[n.hand.Add(1)%nearShards], e, crowded)
 	}
 }
 
-// entryOverhead estimates what an entry takes besides its bytes.
-const entryOverhead = 512
+// account counts an entry in (1) or out (-1).
+func (n *near) account(e *entry, sign int64) {
+	n.bytes.Add(sign * int64(e.size))
+	n.count.Add(sign)
+	if e.err != nil {
+		n.failures.Add(sign)
+	}
+}
 
-// evict drops the least recently used of a few entries of a shard, sparing one; the caller holds the lock. Go walks a map
-// from a random place, which makes a fair sample.
-func (n *near) evict(s *nearShard, spare *entry) bool {
-	const sample = 8
+const (
+	// entryOverhead estimates what an entry takes besides its bytes.
+	entryOverhead = 512
+	// maxShare is the part of the whole that one entry may take, as a divisor: the catalogue is by far the largest.
+	maxShare = 2
+	// maxFailureShare is the part of the entries that may be remembered failures, as a divisor: what does not exist must
+	// not push out what does.
+	maxFailureShare = 4
+	// evictionSample is how many entries are looked at for one to drop.
+	evictionSample = 8
+)
+
+// evict drops one of a few entries of a shard, sparing one: a remembered failure before an answer, then the least
+// recently used; only failures on demand. Go walks a map from a random place, which makes a fair sample.
+func (n *near) evict(s *nearShard, spare *entry, onlyFailures bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var victim *entry
 	seen := 0
 	for _, e := range s.entries {
-		if e == spare {
-			continue
-		}
-		if victim == nil || e.used.Load() < victim.used.Load() {
+		if e != spare && (e.err != nil || !onlyFailures) && (victim == nil || e.before(victim)) {
 			victim = e
 		}
-		if seen++; seen == sample {
+		if seen++; seen == evictionSample {
 			break
 		}
 	}
-	if victim == nil {
-		return false
+	if victim != nil {
+		n.remove(s, victim.key)
+		n.evictions.Add(1)
 	}
-	delete(s.entries, victim.key)
-	n.bytes.Add(-int64(victim.size))
-	n.evictions.Add(1)
-	return true
+}
+
+// before reports whether an entry is to be dropped before another.
+func (e *entry) before(other *entry) bool {
+	if (e.err != nil) != (other.err != nil) {
+		return e.err != nil
+	}
+	return e.used.Load() < other.used.Load()
 }
 
 // invalidate forgets every key that equals a pattern or matches it as a glob, and refuses fills whose load began before.
@@ -193,29 +218,30 @@ func (n *near) invalidate(patterns []string) {
 func (n *near) remove(s *nearShard, key string) {
 	if e, ok := s.entries[key]; ok {
 		delete(s.entries, key)
-		n.bytes.Add(-int64(e.size))
+		n.account(e, -1)
 	}
 }
 
-// len returns how many entries there are.
-func (n *near) len() int {
-	total := 0
-	for i := range n.shards {
-		s := &n.shards[i]
-		s.mu.RLock()
-		total += len(s.entries)
-		s.mu.RUnlock()
+// suspect brings every entry into doubt: nobody tells of other hosts' invalidations any more.
+func (n *near) suspect() {
+	if n.shared.Load() {
+		n.doubt.Store(true)
 	}
-	return total
 }
-
-// suspect brings every entry into doubt: nobody tells of invalidations any more.
-func (n *near) suspect() { n.doubt.Store(true) }
 
 // trust ends the doubt for what is put from now on. What was there before stays to be confirmed one by one.
-func (n *near) trust() {
-	n.generation.Add(1)
+func (n *near) trust(shared bool) {
+	was := n.shared.Swap(shared)
+	if shared || was {
+		n.generation.Add(1)
+		n.trustedSince.Store(n.now().UnixNano())
+	}
 	n.doubt.Store(false)
+}
+
+// heard reports whether an invalidation of a value stored at a moment would have been heard here.
+func (n *near) heard(storedAt time.Time) bool {
+	return !n.shared.Load() || (!n.doubt.Load() && storedAt.UnixNano() > n.trustedSince.Load())
 }
 
 // journal remembers recent invalidations, so that a value whose load began before one of them is not kept after it.

@@ -14,12 +14,12 @@ func TestNearCacheIsBounded(t *testing.T) {
 		}}
 		n.put(k.entry(fmt.Sprintf("key%d", i), nil, time.Now(), time.Now(), time.Now()), n.moment())
 	}
-	if n.len() > 640 || n.bytes.Load() > 1<<20 {
-		t.Errorf("%d entries, %d bytes", n.len(), n.bytes.Load())
+	if n.count.Load() > 640 || n.bytes.Load() > 1<<20 {
+		t.Errorf("%d entries, %d bytes", n.count.Load(), n.bytes.Load())
 	}
 	n.invalidate([]string{"*"})
-	if n.len() != 0 || n.bytes.Load() != 0 {
-		t.Errorf("%d entries, %d bytes after forgetting all", n.len(), n.bytes.Load())
+	if n.count.Load() != 0 || n.bytes.Load() != 0 {
+		t.Errorf("%d entries, %d bytes after forgetting all", n.count.Load(), n.bytes.Load())
 	}
 }
 

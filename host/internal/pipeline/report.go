@@ -33,8 +33,8 @@ func (r *Requests) newReports() map[string]*reportKind {
 		rk := &reportKind{Report: opts}
 		rk.mode = newMode(r.opts.Logger.With("island", opts.Island),
 			"Reporter unavailable, serving the last good reports", "Reporter available again")
-		rk.kind = &kind{name: opts.Name, strategy: opts.Strategy, marshal: marshalReport, unmarshal: unmarshalReport}
-		rk.kind.load = one(func(ctx context.Context, arg any) loaded { return r.loadReport(ctx, rk, arg.(reportArg)) })
+		rk.kind = &kind{name: opts.Name, strategy: opts.Strategy, marshal: marshalReport, unmarshal: unmarshalReport, timeless: true}
+		rk.kind.load = one(func(ctx context.Context, q question) loaded { return r.loadReport(ctx, rk, q.arg.(reportArg)) })
 		rk.kind.encode = func(noun any, _ bool) []Representation {
 			var reps []Representation
 			for _, d := range noun.(sdk.Report).Documents {
@@ -84,6 +84,9 @@ func (r *Requests) Report(ctx context.Context, name, symbol, vsCurrency string) 
 	if out, ok := r.quick(ctx, rk.kind, q); ok {
 		return out.answer, out.err
 	}
+	if err := r.unknown(symbol); err != nil {
+		return Answer{}, err
+	}
 	ctx, done := r.opts.Operation(ctx, name)
 	out := r.getMany(ctx, rk.kind, []question{q})[0]
 	done(out.err)
@@ -120,15 +123,18 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 	var vital []error
 	for _, n := range needs {
 		if n.err == nil {
-			hand(&req, n)
+			poor = r.hand(&req, n) || poor
 			continue
 		}
-		// Something that nobody is configured to give does not become better by asking again soon.
-		poor = poor || !errors.Is(n.err, sdk.Unsupported)
 		if n.name == "quote" || n.name == "candles" {
 			vital = append(vital, n.err)
 		}
-		req.Warnings = append(req.Warnings, fmt.Sprintf("No %s: %s.", n.name, plainly(n.err)))
+		// Something that nobody is configured to give does not become better by asking again soon; the report says by
+		// itself that it lacks it.
+		if !errors.Is(n.err, sdk.Unsupported) {
+			poor = true
+			req.Warnings = append(req.Warnings, fmt.Sprintf("No %s: %s.", n.name, plainly(n.err)))
+		}
 	}
 	if req.Quote == nil && req.Candles == nil {
 		return loaded{err: worstOf(vital)}
@@ -156,6 +162,7 @@ func withReserve(ctx context.Context, reserve time.Duration) (context.Context, c
 
 // gather asks for all needs at once.
 func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, asset sdk.Asset) []need {
+	want := wanted{symbol: arg.symbol, asset: &asset, vsCurrency: arg.vsCurrency}
 	var out []*need
 	var wait sync.WaitGroup
 	fetch := func(name string, wanted bool, get func() (Answer, error)) {
@@ -167,11 +174,10 @@ func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, a
 		wait.Go(func() { n.answer, n.err = get() })
 	}
 	fetch("quote", needs.Quote, func() (Answer, error) {
-		return r.insist(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset: asset, vsCurrency: arg.vsCurrency}))
+		return r.insist(ctx, r.kinds.quote, quoteQuestion(quoteArg{wanted: want}))
 	})
 	fetch("candles", needs.DailyCandles > 0, func() (Answer, error) {
-		return r.insist(ctx, r.kinds.candles, candlesQuestion(arg.symbol,
-			candlesArg{asset: asset, vsCurrency: arg.vsCurrency, interval: sdk.Interval1d, limit: needs.DailyCandles}))
+		return r.insist(ctx, r.kinds.candles, candlesQuestion(candlesArg{want, sdk.Interval1d, needs.DailyCandles}))
 	})
 	fetch("global", needs.Global, func() (Answer, error) {
 		return r.insist(ctx, r.kinds.global, globalQuestion(arg.vsCurrency))
@@ -185,21 +191,24 @@ func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, a
 	return done
 }
 
-// hand puts a need that was met into the request.
-func hand(req *sdk.ReportRequest, n need) {
+// hand puts a need that was met into the request. Poor is whether another source than the first in line met it: a report
+// made of it is to be made again soon.
+func (r *Requests) hand(req *sdk.ReportRequest, n need) (poor bool) {
+	secondBest := func(line Line, source string) bool { return len(line.Sources) > 0 && source != line.Sources[0] }
 	switch noun := n.answer.Noun().(type) {
 	case sdk.Quote:
-		req.Quote = &noun
+		req.Quote, poor = &noun, secondBest(r.opts.Quotes, noun.Source)
 	case sdk.Candles:
-		req.Candles = &noun
+		req.Candles, poor = &noun, secondBest(r.opts.Candles, noun.Source)
 	case sdk.Global:
-		req.Global = &noun
+		req.Global, poor = &noun, secondBest(r.opts.Global, noun.Source)
 	case sdk.Sentiment:
-		req.Sentiment = &noun
+		req.Sentiment, poor = &noun, secondBest(r.opts.Sentiment, noun.Source)
 	}
 	if n.answer.Stale {
 		req.Stale = append(req.Stale, n.name)
 	}
+	return poor
 }
 
 // crossCheck asks the next source in line for the same quote. Its absence is no fault of the report.
@@ -208,7 +217,9 @@ func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset sdk.Asse
 		if source == given {
 			continue
 		}
-		answer, err := r.insist(ctx, r.kinds.quote, quoteQuestion(arg.symbol, quoteArg{asset, arg.vsCurrency, source}))
+		answer, err := r.insist(ctx, r.kinds.quote, quoteQuestion(quoteArg{
+			wanted{symbol: arg.symbol, asset: &asset, vsCurrency: arg.vsCurrency}, source,
+		}))
 		if err == nil && !answer.Stale {
 			return []sdk.Quote{answer.Noun().(sdk.Quote)}
 		}

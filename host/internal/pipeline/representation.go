@@ -138,7 +138,7 @@ func (a *Answer) Noun() any { return a.entry.noun }
 // go when the entry goes.
 type parts struct {
 	mu    sync.Mutex
-	forms map[partName]*Representation
+	forms map[partName]*part
 }
 
 // partName tells the parts of an entry apart.
@@ -147,25 +147,39 @@ type partName struct {
 	stale bool
 }
 
-// maxParts bounds the parts kept with one entry.
-const maxParts = 4
+// part is made once, by the first who asks, without keeping those from their parts who ask for others.
+type part struct {
+	once sync.Once
+	rep  Representation
+}
+
+// maxParts bounds the parts kept with one entry; one more takes the place of any other.
+const maxParts = 8
 
 // Part returns the representation of the newest size items of the answer's noun, made by build when it is first asked
 // for. A stale answer has parts of its own.
 func (a *Answer) Part(size int, build func(noun any) Representation) *Representation {
-	name := partName{size, a.Stale}
-	p := &a.entry.parts
+	f := a.entry.parts.form(partName{size, a.Stale})
+	f.once.Do(func() { f.rep = build(a.entry.noun) })
+	return &f.rep
+}
+
+func (p *parts) form(name partName) *part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r, ok := p.forms[name]; ok {
-		return r
+	if f, ok := p.forms[name]; ok {
+		return f
 	}
-	r := build(a.entry.noun)
 	if p.forms == nil {
-		p.forms = make(map[partName]*Representation)
+		p.forms = make(map[partName]*part)
 	}
-	if len(p.forms) < maxParts {
-		p.forms[name] = &r
+	for other := range p.forms {
+		if len(p.forms) < maxParts {
+			break
+		}
+		delete(p.forms, other)
 	}
-	return &r
+	f := &part{}
+	p.forms[name] = f
+	return f
 }

@@ -22,6 +22,8 @@ type kind struct {
 	unmarshal func(value []byte) (any, error)
 	// encode makes what clients get; nil for values that clients never see as they are.
 	encode func(noun any, stale bool) []Representation
+	// timeless values look the same whether they are stale or not.
+	timeless bool
 	// save hands loaded values to the store's own tables; nil for none.
 	save func(ctx context.Context, store process.Island, nouns []any) error
 	// size estimates a value's bytes beyond its representations; nil for little.
@@ -69,7 +71,8 @@ type Requests struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight
-	slots   chan struct{} // one per flight that leads
+	slots   chan struct{} // one per batch of flights that is under way
+	writes  chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
 	stands               chan struct{} // closed when the invalidation stream stands for the first time
@@ -87,7 +90,8 @@ func New(opts Options) *Requests {
 	opts = opts.withDefaults()
 	r := &Requests{
 		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
+		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
+		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
@@ -128,7 +132,7 @@ func (r *Requests) insist(ctx context.Context, k *kind, q question) (Answer, err
 func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) []outcome {
 	out := make([]outcome, len(questions))
 	waits := make([]*flight, len(questions))
-	var lead []question
+	var lead, overdue []question
 	var led []*flight
 	r.mu.Lock()
 	for i, q := range questions {
@@ -138,7 +142,9 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 		}
 		// Under the lock that a flight takes to land: an answer that has just landed is seen here.
 		if o, ok := r.peek(k, q); ok {
-			out[i] = o
+			if out[i] = o; o.overdue(r.opts.Now()) {
+				overdue = append(overdue, q)
+			}
 			continue
 		}
 		waits[i] = r.takeOff(q.key)
@@ -147,6 +153,9 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 	r.mu.Unlock()
 	if len(lead) > 0 {
 		r.start(ctx, k, lead, led)
+	}
+	if len(overdue) > 0 {
+		r.refresh(ctx, k, overdue)
 	}
 	for i, f := range waits {
 		if f == nil {
@@ -187,8 +196,8 @@ func (r *Requests) quick(ctx context.Context, k *kind, q question) (outcome, boo
 		return out, false
 	}
 	r.near.hits.Add(1)
-	if out.err == nil && out.answer.Stale {
-		r.refresh(ctx, k, q, out.answer.entry)
+	if out.overdue(r.opts.Now()) {
+		r.refresh(ctx, k, []question{q})
 	}
 	return out, true
 }
@@ -207,7 +216,7 @@ func (r *Requests) warm(k *kind, q question) (outcome, bool) {
 // peek looks into the near cache alone.
 func (r *Requests) peek(k *kind, q question) (outcome, bool) {
 	e := r.near.get([]byte(q.key))
-	if e == nil || !r.near.trusted(e) {
+	if e == nil || (e.err == nil && !r.near.trusted(e)) {
 		return outcome{}, false
 	}
 	now := r.opts.Now()
@@ -230,26 +239,32 @@ func (r *Requests) peek(k *kind, q question) (outcome, bool) {
 func (k *kind) stale(e *entry) Answer {
 	e.stale.once.Do(func() {
 		e.stale.reps = e.reps
-		if k.encode != nil {
+		if k.encode != nil && !k.timeless {
 			e.stale.reps = k.encode(e.noun, true)
 		}
 	})
 	return Answer{entry: e, reps: e.stale.reps, Tier: TierStale, Stale: true}
 }
 
-// refresh loads a key in the background unless that is under way, or failed a moment ago.
-func (r *Requests) refresh(ctx context.Context, k *kind, q question, e *entry) {
-	if r.opts.Now().UnixNano() < e.retryAt.Load() {
-		return
-	}
+// overdue reports whether an outcome is stale and may be loaded anew.
+func (o outcome) overdue(now time.Time) bool {
+	return o.err == nil && o.answer.Stale && now.UnixNano() >= o.answer.entry.retryAt.Load()
+}
+
+// refresh loads questions in the background, in one batch, but for those that are being loaded already.
+func (r *Requests) refresh(ctx context.Context, k *kind, questions []question) {
+	var lead []question
+	var led []*flight
 	r.mu.Lock()
-	if _, ok := r.flights[q.key]; ok {
-		r.mu.Unlock()
-		return
+	for _, q := range questions {
+		if _, ok := r.flights[q.key]; !ok {
+			lead, led = append(lead, q), append(led, r.takeOff(q.key))
+		}
 	}
-	f := r.takeOff(q.key)
 	r.mu.Unlock()
-	r.start(ctx, k, []question{q}, []*flight{f})
+	if len(lead) > 0 {
+		r.start(ctx, k, lead, led)
+	}
 }
 
 // start leads flights in a goroutine of their own. The request that began them may end before.
@@ -273,7 +288,10 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			return
 		}
 	}
-	release := !nested(ctx)
+	leave := func() {} // gives the place back, once
+	if !nested(ctx) {
+		leave = sync.OnceFunc(func() { <-r.slots })
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
 	stop := context.AfterFunc(r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the flight too
 	r.work.Go(func() {
@@ -290,11 +308,9 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			}
 			stop()
 			cancel()
-			if release {
-				<-r.slots
-			}
+			leave()
 		}()
-		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true))
+		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true), leave)
 	})
 }
 

@@ -139,6 +139,9 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 	var failed []failedSource
 	ready := s.ready(names, &failed)
 	for i, src := range ready {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if !src.permit(ctx) {
 			failed = append(failed, failedSource{src.name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: src.breaker.RemainingDelay()}})
 			continue
@@ -154,6 +157,10 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 				}
 			}
 			err = s.try(ctx, timeout, a, call)
+		}
+		if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
+			src.giveBack()
+			return ctx.Err() // the caller's time is up, which says nothing of the source
 		}
 		s.note(src, err)
 		if errors.Is(err, errEnough) {
@@ -171,10 +178,11 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 }
 
 // Retry allowances of the last source in line: pauses of 1 s, 2 s and 4 s. What others wait for, such as the catalogue, is
-// tried again once.
+// tried again once, what a report can do without not at all.
 const (
 	allRetries = 3
 	fewRetries = 1
+	noRetries  = 0
 )
 
 // try makes one attempt within its timeout.
@@ -182,6 +190,22 @@ func (s *sources) try(ctx context.Context, timeout time.Duration, a attempt, cal
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return call(ctx, a)
+}
+
+// giveBack ends an attempt that says nothing of the source. A probe that was cut off has not shown that it is well.
+func (src *source) giveBack() {
+	if src.breaker.IsHalfOpen() {
+		src.breaker.RecordFailure()
+	}
+	src.mu.Lock()
+	src.signal()
+	src.mu.Unlock()
+}
+
+// signal wakes those who wait for a probe; the caller holds the lock.
+func (src *source) signal() {
+	close(src.noted)
+	src.noted = make(chan struct{})
 }
 
 // isFailing reports whether the last attempt failed.
@@ -237,8 +261,7 @@ func (s *sources) note(src *source, err error) {
 			src.silentUntil = now.Add(wait)
 		}
 	}
-	close(src.noted)
-	src.noted = make(chan struct{})
+	src.signal()
 	src.mu.Unlock()
 	s.judge(ok, err)
 }
@@ -312,5 +335,12 @@ func joined(failed []failedSource) error {
 	if wait == 0 {
 		wait = defaultRetryAfter
 	}
-	return &sdk.Error{Kind: sdk.Unavailable, Message: text, RetryAfter: wait}
+	err := &sdk.Error{Kind: sdk.Unavailable, Message: text, RetryAfter: wait}
+	if kinds[sdk.NotFound] > 0 {
+		err.Err = errProbablyUnknown
+	}
+	return err
 }
+
+// errProbablyUnknown marks a failure of which at least one source said that it does not know the asset.
+var errProbablyUnknown = errors.New("at least one source does not know it")

@@ -57,11 +57,11 @@ func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
 		switch {
 		case e.Type == sdk.CacheHello:
 			stood = true
-			r.near.trust()
+			r.near.trust(e.Shared)
 			r.stood.Do(func() { close(r.stands) })
 		case e.Type == sdk.CacheFlushed || missed(last, e):
 			// Anything may have changed: what is there must be confirmed again, one by one.
-			r.near.trust()
+			r.near.trust(e.Shared)
 		}
 		if e.Type == sdk.CacheInvalidated {
 			r.counts.invalidations.Add(1)
