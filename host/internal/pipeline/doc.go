@@ -17,13 +17,22 @@
 //
 // The near cache (near.go) holds encoded answers: body, ETag and compressed forms are made once, in the flight. Its
 // entries never change; a refresh replaces them. It learns of invalidations from the cache island's stream (watch.go).
-// While the stream is down every entry is suspect: confirmed by the cache island if that answers, served marked stale if
-// it does not. An invalidation that arrives during a load wins: each flight remembers the version it began with, and the
+// Where other hosts share the cache, every entry is suspect while the stream is down: confirmed by the cache island if that
+// answers, served marked stale if it does not. Where nobody shares it, every invalidation comes by this process, so that a
+// crash of the cache puts nothing into doubt. An invalidation that arrives during a load wins: each flight remembers the version it began with, and the
 // journal of invalidations decides whether its result may be kept.
 //
+// The store hears of no other host's invalidations. Against a shared cache that does not hold a key, a stored row is
+// therefore no more than the last copy: served as stale when the sources fail, never handed on as the truth.
+//
+// Remembered failures are bounded apart from answers, so that asking for what does not exist never pushes out what does.
+// A symbol that the catalogue at hand does not hold is refused before anything is looked up.
+//
 // A source is asked through its breaker, with no retries while another source is in line and a few when it is the last
-// (sources.go). A need of a report that nobody can meet becomes null with a warning; the report is then kept for a short
-// while only, so that it does not stay poor for an hour.
+// (sources.go); a source that is failing anyway gets no retries, which would only make everybody wait. A need of a report
+// that nobody can meet becomes null with a warning. Such a report, and one for which another than the first source in
+// line had to answer, is kept for a short while only, so that it does not stay poor for an hour. Budgets are kept by each
+// source for its own process; hosts that share one Redis do not share them.
 //
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
