@@ -2,9 +2,8 @@ package islandtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"reflect"
+	"slices"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -23,6 +22,14 @@ func storeCandleChecks() []check {
 		{
 			name: "stored-candles/closed-wins", role: sdk.RoleStore, run: on(storedClosedWins),
 			rule: "a closed one replaces an open one and never the reverse",
+		},
+		{
+			name: "stored-candles/sent-again", role: sdk.RoleStore, run: on(storedSentAgain),
+			rule: "Saving is idempotent: a batch that may or may not have arrived is simply sent again, also after a later one",
+		},
+		{
+			name: "stored-candles/many", role: sdk.RoleStore, run: on(storedMany),
+			rule: "SaveCandles adds candles; StoredCandles returns the newest Limit candles, 1 to 1000",
 		},
 		{
 			name: "stored-candles/sources", role: sdk.RoleStore, run: on(storedSources),
@@ -92,8 +99,9 @@ func storedNewest(ctx context.Context, b *bench, store sdk.Store) error {
 
 func storedFidelity(ctx context.Context, b *bench, store sdk.Store) error {
 	series := b.series("full", "islandtest", 0, true)
+	series.AsOf, series.Note = series.AsOf.Add(123456789), "in USDT"
 	series.Items[0] = sdk.Candle{
-		OpenTime: noon(), Open: sdk.Known(1.25), High: sdk.Known(2.5), Low: sdk.Known(1e-8), Close: sdk.Known(1.123456789012), Volume: sdk.Known(0), Closed: true,
+		OpenTime: noon(), Open: sdk.Known(0.1 + 0.2), High: sdk.Known(1e300), Low: sdk.Known(5e-324), Close: sdk.Known(1.123456789012), Volume: sdk.Known(0), Closed: true,
 	}
 	series.Items = append(series.Items, sdk.Candle{OpenTime: noon().Add(time.Hour), Close: sdk.Known(3)})
 	if err := store.SaveCandles(ctx, []sdk.Candles{series}); err != nil {
@@ -103,9 +111,50 @@ func storedFidelity(ctx context.Context, b *bench, store sdk.Store) error {
 	if err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(run.Items, series.Items) || run.Symbol != series.Symbol || run.Source != series.Source ||
-		run.Interval != series.Interval || run.VsCurrency != series.VsCurrency {
+	if !exactly(run, series) {
 		return fmt.Errorf("saved\n%+v, stored\n%+v", series, run)
+	}
+	return nil
+}
+
+func storedMany(ctx context.Context, b *bench, store sdk.Store) error {
+	const n, limit = 10_000, 1000
+	series := b.series("many", "islandtest", 0, true)
+	series.Items = nil
+	for i := range n {
+		one := b.series("many", "islandtest", i-n, true)
+		series.Items = append(series.Items, one.Items...)
+	}
+	if err := store.SaveCandles(ctx, []sdk.Candles{series}); err != nil {
+		return fmt.Errorf("saveCandles of %d: %w", n, err)
+	}
+	run, err := b.stored(ctx, store, "many", limit)
+	if err != nil {
+		return err
+	}
+	if !exactly(run.Items, series.Items[n-limit:]) {
+		return fmt.Errorf("of %d candles the newest %d are not what was saved: %d from %v", n, limit, len(run.Items), run.Items[0].OpenTime)
+	}
+	return nil
+}
+
+func storedSentAgain(ctx context.Context, b *bench, store sdk.Store) error {
+	first, later := b.series("again", "islandtest", 0, false), b.series("again", "islandtest", 0, false)
+	later.AsOf, later.Items[0].Close = first.AsOf.Add(time.Minute), sdk.Known(2)
+	for i, batch := range [][]sdk.Candles{{first}, {first, later}, {first}, {later, first}} {
+		if err := store.SaveCandles(ctx, batch); err != nil {
+			return fmt.Errorf("saveCandles: %w", err)
+		}
+		if i == 0 {
+			continue
+		}
+		run, err := b.stored(ctx, store, "again", 10)
+		if err != nil {
+			return err
+		}
+		if len(run.Items) != 1 || run.Items[0].Close != later.Items[0].Close {
+			return fmt.Errorf("step %d: what was asked later is undone: %+v", i+1, run.Items)
+		}
 	}
 	return nil
 }
@@ -139,6 +188,29 @@ func storedClosedWins(ctx context.Context, b *bench, store sdk.Store) error {
 		}
 		if len(run.Items) != 1 || run.Items[0].Closed != step.wantClosed || run.Items[0].Close != sdk.Known(step.want) {
 			return fmt.Errorf("step %d: stored is %+v, want the close %v", i+1, run.Items, step.want)
+		}
+	}
+	// A closed one wins in one batch too, and where it was asked before the open one.
+	for _, what := range []string{"open-first", "closed-first", "one-run"} {
+		moving, closed := b.series(what, "islandtest", 0, false), b.series(what, "islandtest", 0, true)
+		moving.AsOf, closed.Items[0].Close = closed.AsOf.Add(time.Minute), sdk.Known(3)
+		batch := []sdk.Candles{moving, closed}
+		switch what {
+		case "closed-first":
+			slices.Reverse(batch)
+		case "one-run":
+			closed.Items = append(closed.Items, moving.Items...)
+			batch = []sdk.Candles{closed}
+		}
+		if err := store.SaveCandles(ctx, batch); err != nil {
+			return fmt.Errorf("saveCandles: %w", err)
+		}
+		run, err := b.stored(ctx, store, what, 10)
+		if err != nil {
+			return err
+		}
+		if len(run.Items) != 1 || !run.Items[0].Closed || run.Items[0].Close != sdk.Known(3) {
+			return fmt.Errorf("of an open and a closed candle in one batch (%s) is stored %+v", what, run.Items)
 		}
 	}
 	return nil
@@ -188,138 +260,23 @@ func storedApart(ctx context.Context, b *bench, store sdk.Store) error {
 	if len(run.Items) != 1 || run.Items[0].Close != mine.Items[0].Close {
 		return fmt.Errorf("candles of others come along: %+v", run.Items)
 	}
+	nameless, another := b.series("nameless", "islandtest", 0, true), b.series("another", "islandtest", 0, true)
+	nameless.ID, another.ID = "", nameless.Symbol // An id that is the symbol of another.
+	another.Items[0].Close = sdk.Known(999)
+	if err := store.SaveCandles(ctx, []sdk.Candles{another, nameless}); err != nil {
+		return fmt.Errorf("saveCandles: %w", err)
+	}
+	req := sdk.CandlesRequest{Asset: sdk.Asset{Symbol: nameless.Symbol}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 10}
+	if run, err = store.StoredCandles(ctx, req); err != nil {
+		return fmt.Errorf("storedCandles of an asset without an id: %w", err)
+	}
+	if !exactly(run.Items, nameless.Items) {
+		return fmt.Errorf("of an asset without an id is stored %+v, want %+v", run.Items, nameless.Items)
+	}
 	return nil
 }
 
 func storedNone(ctx context.Context, b *bench, store sdk.Store) error {
 	_, err := b.stored(ctx, store, "none", 10)
 	return wantKind("StoredCandles of an asset that was never saved", err, sdk.NotFound)
-}
-
-func entryChecks() []check {
-	return []check{
-		{
-			name: "entries/newest-wins", role: sdk.RoleStore, run: on(entriesNewestWins),
-			rule: "Remember keeps entries by key, the newest StoredAt winning. Version is not used",
-		},
-		{
-			name: "entries/stale", role: sdk.RoleStore, run: on(entriesStale),
-			rule: "Recall returns the entries of those keys that are kept. Those past StaleUntil are left out",
-		},
-		{
-			name: "entries/forget", role: sdk.RoleStore, run: on(entriesForget),
-			rule: "Forget drops every entry whose key equals a pattern or matches it as a glob and returns how many",
-		},
-	}
-}
-
-// recall asks for keys and returns what is kept, by key.
-func recall(ctx context.Context, store sdk.Store, keys ...string) (map[string]sdk.Entry, error) {
-	entries, err := store.Recall(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("recall: %w", err)
-	}
-	kept := map[string]sdk.Entry{}
-	for _, e := range entries {
-		if _, twice := kept[e.Key]; twice {
-			return nil, fmt.Errorf("recall returns the key %q twice", e.Key)
-		}
-		kept[e.Key] = e
-	}
-	return kept, nil
-}
-
-func entriesNewestWins(ctx context.Context, b *bench, store sdk.Store) error {
-	key := b.name("newest")
-	for i, step := range []struct {
-		value   string
-		age     time.Duration
-		version uint64
-		want    string
-	}{
-		{"first", time.Minute, 9, "first"},
-		{"older", time.Hour, 10, "first"},
-		{"newer\x00", time.Second, 1, "newer\x00"},
-		{"older", time.Minute, 99, "newer\x00"},
-	} {
-		e := entry(key, step.value)
-		e.StoredAt, e.Version = e.StoredAt.Add(-step.age).Truncate(time.Millisecond), step.version
-		if err := store.Remember(ctx, []sdk.Entry{e}); err != nil {
-			return fmt.Errorf("remember: %w", err)
-		}
-		kept, err := recall(ctx, store, key, b.name("other"))
-		if err != nil {
-			return err
-		}
-		got, ok := kept[key]
-		if !ok || len(kept) != 1 || string(got.Value) != step.want {
-			return fmt.Errorf("step %d: kept is %+v, want the value %q", i+1, kept, step.want)
-		}
-		if step.value == step.want && (!got.StoredAt.Equal(e.StoredAt) || got.FreshUntil.Sub(e.FreshUntil).Abs() >= time.Millisecond) {
-			return fmt.Errorf("step %d: remembered was %+v, kept is %+v", i+1, e, got)
-		}
-	}
-	return nil
-}
-
-func entriesStale(ctx context.Context, b *bench, store sdk.Store) error {
-	gone, kept := entry(b.name("gone"), "v"), entry(b.name("kept"), "v")
-	gone.StoredAt, gone.FreshUntil, gone.StaleUntil = gone.StoredAt.Add(-time.Hour), gone.StoredAt.Add(-time.Minute), gone.StoredAt.Add(-time.Second)
-	soon := entry(b.name("soon"), "v")
-	soon.FreshUntil, soon.StaleUntil = soon.StoredAt, soon.StoredAt.Add(300*time.Millisecond)
-	kept.FreshUntil = kept.StoredAt.Add(-time.Second) // Stale, which is what a store's entries are for.
-	if err := store.Remember(ctx, []sdk.Entry{gone, kept, soon}); err != nil {
-		return fmt.Errorf("remember: %w", err)
-	}
-	if err := pause(ctx, soon.StaleUntil.Add(10*time.Millisecond)); err != nil {
-		return err
-	}
-	got, err := recall(ctx, store, gone.Key, kept.Key, soon.Key)
-	if err != nil {
-		return err
-	}
-	if _, ok := got[kept.Key]; !ok || len(got) != 1 {
-		return fmt.Errorf("of two entries past StaleUntil and a stale one there are %d: %+v", len(got), got)
-	}
-	return nil
-}
-
-func entriesForget(ctx context.Context, b *bench, store sdk.Store) error {
-	p := b.name("")
-	var entries []sdk.Entry
-	var keys []string
-	for _, end := range []string{"a", "ab", "a_b", "a%b", "b[c]", "c"} {
-		entries, keys = append(entries, entry(p+end, end)), append(keys, p+end)
-	}
-	if err := store.Remember(ctx, entries); err != nil {
-		return fmt.Errorf("remember: %w", err)
-	}
-	for _, step := range []struct {
-		patterns []string
-		dropped  int
-		left     int
-	}{
-		{[]string{p + "none", p + "none*"}, 0, 6},
-		{[]string{p + "a_b"}, 1, 5}, // Not SQL's wildcard.
-		{[]string{p + "a%b"}, 1, 4},
-		{[]string{p + "b[c]"}, 1, 3},
-		{[]string{p + "a?", p + "ab"}, 1, 2},
-		{[]string{p + "*"}, 2, 0},
-	} {
-		n, err := store.Forget(ctx, step.patterns)
-		if err != nil {
-			return fmt.Errorf("forget %q: %w", step.patterns, err)
-		}
-		kept, err := recall(ctx, store, keys...)
-		if err != nil {
-			return err
-		}
-		if n != step.dropped || len(kept) != step.left {
-			return fmt.Errorf("forget %q dropped %d and left %d; want %d and %d", step.patterns, n, len(kept), step.dropped, step.left)
-		}
-	}
-	if n, err := store.Forget(ctx, nil); n != 0 || err != nil {
-		return errors.Join(fmt.Errorf("forget of no pattern dropped %d", n), err)
-	}
-	return nil
 }

@@ -56,13 +56,15 @@ func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 }
 
 // begin is called at the start of every call of a role; what it returns is called at the end.
-func (l *life) begin(context.Context) (func(), error) {
+func (l *life) begin(ctx context.Context) (func(), error) {
 	l.calls.Add(1)
 	switch {
 	case l.shut.Load() && l.is("panics after shutdown"):
 		panic("called after shutdown")
 	case l.is("slow to leave"):
 		time.Sleep(400 * time.Millisecond)
+	case ctx.Err() != nil && !l.is("works for nobody"):
+		return func() {}, ctx.Err()
 	case l.is("one at a time") && l.running.Add(1) > 1:
 		l.running.Add(-1)
 		return func() {}, sdk.Errorf(sdk.Internal, "two calls at once")

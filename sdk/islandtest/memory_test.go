@@ -2,25 +2,13 @@ package islandtest
 
 import (
 	"context"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
 )
-
-// matches reports whether a key equals a pattern or matches it as a glob.
-func matches(pattern, key string) bool {
-	if pattern == key {
-		return true
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, "[", `\[`, "/", "\x01").Replace(pattern)
-	ok, err := path.Match(quoted, strings.ReplaceAll(key, "/", "\x01"))
-	return err == nil && ok
-}
 
 // beat is how often the stream of a memory beats, so that the kit need not wait long for itself.
 const beat = 100 * time.Millisecond
@@ -90,7 +78,7 @@ func (m *memory) Fill(ctx context.Context, entries []sdk.Entry) (int, error) {
 	for _, e := range entries {
 		raced := slices.ContainsFunc(m.gone, func(g sdk.CacheEvent) bool {
 			return (e.Version != 0 || m.is("always asks")) && e.Version < g.Version &&
-				slices.ContainsFunc(g.Patterns, func(p string) bool { return matches(p, e.Key) })
+				slices.ContainsFunc(g.Patterns, func(p string) bool { return matches([]rune(p), []rune(e.Key)) })
 		})
 		_, known := m.tiers[0][e.Key]
 		if (raced && !m.is("forgets races")) || (!time.Now().Before(e.StaleUntil) && !m.is("takes the late")) || (known && m.is("first wins")) {
@@ -122,7 +110,7 @@ func (m *memory) Invalidate(ctx context.Context, patterns []string) (int, error)
 	n := 0
 	for key := range m.tiers[1] {
 		for _, p := range patterns {
-			if p == key || (matches(p, key) && !m.is("no globs")) {
+			if p == key || (matches([]rune(p), []rune(key)) && !m.is("no globs")) {
 				delete(m.tiers[0], key)
 				delete(m.tiers[1], key)
 				n++

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -14,24 +12,12 @@ import (
 func storeChecks() []check {
 	return []check{
 		{
-			name: "history/fidelity", role: sdk.RoleStore, run: on(historyFidelity),
-			rule: "SaveQuotes adds quotes to the history; History returns stored quotes: every figure as it was saved, unknown ones unknown",
+			name: "store/refusals", role: sdk.RoleStore, run: on(storeRefusals),
+			rule: "InvalidArgument: the caller asked for something that cannot be meant. A quote is known by id (or symbol), currency, source and AsOf, a candle by those, interval and OpenTime, an entry by key",
 		},
 		{
-			name: "history/idempotent", role: sdk.RoleStore, run: on(historyIdempotent),
-			rule: "Saving is idempotent: the same rows twice are one row. A quote is known by id (or symbol), currency, source and AsOf",
-		},
-		{
-			name: "history/range", role: sdk.RoleStore, run: on(historyRange),
-			rule: "HistoryRequest asks for stored quotes with From <= AsOf < To",
-		},
-		{
-			name: "history/pages", role: sdk.RoleStore, run: on(historyPages),
-			rule: "History returns stored quotes of a symbol, oldest first, a page at a time; Next is empty after the last",
-		},
-		{
-			name: "history/cursor", role: sdk.RoleStore, run: on(historyCursor),
-			rule: "A malformed cursor is an InvalidArgument error; Limit 1 to 1000",
+			name: "store/ended", role: sdk.RoleStore, run: on(storeEnded),
+			rule: "The context of each call covers that call alone: a call whose context has ended is Canceled or DeadlineExceeded and saves nothing",
 		},
 		{
 			name: "store/nothing", role: sdk.RoleStore, run: on(storeNothing),
@@ -44,176 +30,127 @@ func storeChecks() []check {
 	}
 }
 
-// noon is an instant from which the checks count; seconds are kept by any store.
-func noon() time.Time { return time.Now().UTC().Truncate(24 * time.Hour).Add(-12 * time.Hour) }
-
-// quote is a quote of an asset that no other check uses, with little in it.
-func (b *bench) quote(what string, asOf time.Time) sdk.Quote {
-	return sdk.Quote{
-		ID: b.name(what), Symbol: b.symbol(what), VsCurrency: "usd", Price: sdk.Known(1.5), Source: "islandtest", AsOf: asOf,
+// refusedAsks lists questions that cannot be meant.
+func (b *bench) refusedAsks(store sdk.Store) []roleCall {
+	ask := func(name string, change func(*sdk.HistoryRequest)) roleCall {
+		req := sdk.HistoryRequest{Symbol: b.symbol("asked"), VsCurrency: "usd", Limit: 10}
+		change(&req)
+		return roleCall{sdk.RoleStore, "History " + name, func(ctx context.Context) error { return second(store.History(ctx, req)) }}
+	}
+	candles := func(name string, change func(*sdk.CandlesRequest)) roleCall {
+		req := sdk.CandlesRequest{Asset: sdk.Asset{Symbol: b.symbol("asked")}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 10}
+		change(&req)
+		return roleCall{sdk.RoleStore, "StoredCandles " + name, func(ctx context.Context) error { return second(store.StoredCandles(ctx, req)) }}
+	}
+	return []roleCall{
+		ask("of no symbol", func(r *sdk.HistoryRequest) { r.Symbol = "" }),
+		ask("in no currency", func(r *sdk.HistoryRequest) { r.VsCurrency = "" }),
+		candles("of no asset", func(r *sdk.CandlesRequest) { r.Asset = sdk.Asset{} }),
+		candles("in no currency", func(r *sdk.CandlesRequest) { r.VsCurrency = "" }),
+		candles("of no interval", func(r *sdk.CandlesRequest) { r.Interval = "" }),
+		candles("of an interval that there is not", func(r *sdk.CandlesRequest) { r.Interval = "2d" }),
 	}
 }
 
-// history asks for one page of the quotes of a symbol, over a wide range.
-func history(ctx context.Context, store sdk.Store, symbol string, limit int, cursor string) (sdk.HistoryPage, error) {
-	page, err := store.History(ctx, sdk.HistoryRequest{
-		Symbol: symbol, VsCurrency: "usd", From: noon().Add(-48 * time.Hour), To: noon().Add(72 * time.Hour), Limit: limit, Cursor: cursor,
-	})
-	if err != nil {
-		return page, fmt.Errorf("history: %w", err)
+// refusedSaves lists batches of a good row and one that lacks what it would be known by.
+func (b *bench) refusedSaves(store sdk.Store) []roleCall {
+	quote := func(name string, change func(*sdk.Quote)) roleCall {
+		bad := b.quote("bad", noon())
+		change(&bad)
+		return roleCall{sdk.RoleStore, "SaveQuotes with " + name, func(ctx context.Context) error {
+			return store.SaveQuotes(ctx, []sdk.Quote{b.quote("refused", noon()), bad})
+		}}
 	}
-	return page, nil
+	series := func(name string, change func(*sdk.Candles)) roleCall {
+		bad := b.series("bad", "islandtest", 0, true)
+		change(&bad)
+		return roleCall{sdk.RoleStore, "SaveCandles with " + name, func(ctx context.Context) error {
+			return store.SaveCandles(ctx, []sdk.Candles{b.series("refused", "islandtest", 0, true), bad})
+		}}
+	}
+	return []roleCall{
+		quote("no id and no symbol", func(q *sdk.Quote) { q.ID, q.Symbol = "", "" }),
+		quote("no currency", func(q *sdk.Quote) { q.VsCurrency = "" }),
+		quote("no source", func(q *sdk.Quote) { q.Source = "" }),
+		quote("no time", func(q *sdk.Quote) { q.AsOf = time.Time{} }),
+		series("no id and no symbol", func(c *sdk.Candles) { c.ID, c.Symbol = "", "" }),
+		series("no currency", func(c *sdk.Candles) { c.VsCurrency = "" }),
+		series("no source", func(c *sdk.Candles) { c.Source = "" }),
+		series("an interval that there is not", func(c *sdk.Candles) { c.Interval = "2d" }),
+		series("no open time", func(c *sdk.Candles) { c.Items[0].OpenTime = time.Time{} }),
+		{sdk.RoleStore, "Remember with no key", func(ctx context.Context) error {
+			return store.Remember(ctx, []sdk.Entry{entry(b.name("refused"), "v"), entry("", "v")})
+		}},
+	}
 }
 
-func historyFidelity(ctx context.Context, b *bench, store sdk.Store) error {
-	bare := b.quote("bare", noon())
-	bare.Price = sdk.Known(0)
-	full := b.quote("full", noon())
-	full.Name, full.Note, full.Rank = "Full Coin ₿", "in USDT", 7
-	for i, n := range []*sdk.Number{
-		&full.Price, &full.Change1h, &full.Change24h, &full.Change7d, &full.Change30d, &full.Change1y, &full.High24h, &full.Low24h,
-		&full.Volume24h, &full.MarketCap, &full.Supply.Circulating, &full.Supply.Total, &full.Supply.Max, &full.Supply.FullyDilutedValuation,
-		&full.ATH.Price, &full.ATH.Change, &full.ATL.Price, &full.ATL.Change,
-	} {
-		*n = sdk.Known(float64(i+1) * 1234.56789012345e-3)
-	}
-	full.Change24h = sdk.Known(-3.25)
-	full.ATH.Date, full.ATL.Date = noon().Add(-1000*time.Hour), noon().Add(-2000*time.Hour)
-	for _, q := range []sdk.Quote{full, bare} {
-		if err := store.SaveQuotes(ctx, []sdk.Quote{q}); err != nil {
-			return fmt.Errorf("saveQuotes: %w", err)
-		}
-		page, err := history(ctx, store, q.Symbol, 10, "")
-		if err != nil {
+func storeRefusals(ctx context.Context, b *bench, store sdk.Store) error {
+	for _, c := range append(b.refusedAsks(store), b.refusedSaves(store)...) {
+		if err := wantKind(c.name, c.call(ctx), sdk.InvalidArgument); err != nil {
 			return err
 		}
-		if len(page.Quotes) != 1 || !reflect.DeepEqual(page.Quotes[0], q) {
-			return fmt.Errorf("saved\n%+v, the history has\n%+v", q, page.Quotes)
-		}
+	}
+	if err := b.nothingOf(ctx, store, "refused"); err != nil {
+		return fmt.Errorf("of batches that were refused: %w", err)
 	}
 	return nil
 }
 
-func historyIdempotent(ctx context.Context, b *bench, store sdk.Store) error {
-	first := b.quote("same", noon())
-	quotes := []sdk.Quote{first}
-	for _, differ := range []func(*sdk.Quote){
-		func(q *sdk.Quote) { q.AsOf = q.AsOf.Add(time.Second) },
-		func(q *sdk.Quote) { q.Source = "another" },
-		func(q *sdk.Quote) { q.VsCurrency = "eur" },
-		func(q *sdk.Quote) { q.ID += "-namesake" },
-	} {
-		q := first
-		differ(&q)
-		quotes = append(quotes, q)
-	}
-	for range 3 {
-		if err := store.SaveQuotes(ctx, append(quotes, first)); err != nil {
-			return fmt.Errorf("saveQuotes: %w", err)
-		}
-	}
-	page, err := history(ctx, store, first.Symbol, 100, "")
+// nothingOf wants no row of a name to be there.
+func (b *bench) nothingOf(ctx context.Context, store sdk.Store, what string) error {
+	page, err := history(ctx, store, b.symbol(what), 10, "")
 	if err != nil {
 		return err
 	}
-	if len(page.Quotes) != len(quotes)-1 {
-		return fmt.Errorf("%d quotes in usd were saved, several times each; the history has %d", len(quotes)-1, len(page.Quotes))
-	}
-	return nil
-}
-
-func historyRange(ctx context.Context, b *bench, store sdk.Store) error {
-	at := func(minute int) time.Time { return noon().Add(time.Duration(minute) * time.Minute) }
-	var quotes []sdk.Quote
-	for _, minute := range []int{3, 1, 0, 4, 2} {
-		quotes = append(quotes, b.quote("range", at(minute)))
-	}
-	if err := store.SaveQuotes(ctx, quotes); err != nil {
-		return fmt.Errorf("saveQuotes: %w", err)
-	}
-	page, err := store.History(ctx, sdk.HistoryRequest{
-		Symbol: b.symbol("range"), VsCurrency: "usd", From: at(1), To: at(3), Limit: 10,
-	})
+	kept, err := recall(ctx, store, b.name(what))
 	if err != nil {
-		return fmt.Errorf("history: %w", err)
+		return err
 	}
-	var got []time.Time
-	for _, q := range page.Quotes {
-		got = append(got, q.AsOf)
+	if len(page.Quotes) > 0 || len(kept) > 0 {
+		return fmt.Errorf("the history has %+v, kept is %+v", page.Quotes, kept)
 	}
-	if want := []time.Time{at(1), at(2)}; !slices.EqualFunc(got, want, time.Time.Equal) {
-		return fmt.Errorf("from %v to %v: %v", at(1), at(3), got)
-	}
-	if page.Next != "" {
-		return fmt.Errorf("the only page has the next one %q", page.Next)
-	}
-	return nil
+	_, err = b.stored(ctx, store, what, 10)
+	return wantKind("StoredCandles", err, sdk.NotFound)
 }
 
-func historyPages(ctx context.Context, b *bench, store sdk.Store) error {
-	// Several quotes of one instant, so that a cursor that holds only the time loses some.
-	var quotes []sdk.Quote
-	for i := range 11 {
-		q := b.quote("pages", noon().Add(time.Duration(i/4)*time.Minute))
-		q.Source = fmt.Sprintf("source-%02d", (i*7)%11)
-		quotes = append(quotes, q)
+func storeEnded(ctx context.Context, b *bench, store sdk.Store) error {
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	late, cancel := context.WithDeadline(ctx, time.Now().Add(-time.Second))
+	defer cancel()
+	calls := map[string]func(context.Context) error{
+		"SaveQuotes": func(ctx context.Context) error { return store.SaveQuotes(ctx, []sdk.Quote{b.quote("ended", noon())}) },
+		"SaveCandles": func(ctx context.Context) error {
+			return store.SaveCandles(ctx, []sdk.Candles{b.series("ended", "islandtest", 0, true)})
+		},
+		"History":       func(ctx context.Context) error { return second(history(ctx, store, b.symbol("ended"), 10, "")) },
+		"StoredCandles": func(ctx context.Context) error { return second(b.stored(ctx, store, "ended", 10)) },
+		"Remember":      func(ctx context.Context) error { return store.Remember(ctx, []sdk.Entry{entry(b.name("ended"), "v")}) },
+		"Recall":        func(ctx context.Context) error { return second(recall(ctx, store, b.name("ended"))) },
+		"Forget":        func(ctx context.Context) error { return second(store.Forget(ctx, []string{b.name("ended")})) },
 	}
-	if err := store.SaveQuotes(ctx, quotes); err != nil {
-		return fmt.Errorf("saveQuotes: %w", err)
-	}
-	for _, limit := range []int{1, 3, 11, 12} {
-		seen := map[string]bool{}
-		var last time.Time
-		cursor, pages := "", 0
-		for {
-			page, err := history(ctx, store, b.symbol("pages"), limit, cursor)
-			if err != nil {
-				return err
-			}
-			if len(page.Quotes) > limit {
-				return fmt.Errorf("a page of %d with the limit %d", len(page.Quotes), limit)
-			}
-			for _, q := range page.Quotes {
-				if q.AsOf.Before(last) {
-					return fmt.Errorf("with the limit %d a quote of %v comes after one of %v", limit, q.AsOf, last)
-				}
-				if seen[q.Source] {
-					return fmt.Errorf("with the limit %d the quote of %s comes twice", limit, q.Source)
-				}
-				seen[q.Source], last = true, q.AsOf
-			}
-			if cursor, pages = page.Next, pages+1; cursor == "" {
-				break
-			}
-			if pages > len(quotes)+1 {
-				return fmt.Errorf("with the limit %d the pages do not end", limit)
-			}
+	for name, call := range calls {
+		if err := wantKind(name+" with a cancelled context", call(canceled), sdk.Canceled); err != nil {
+			return err
 		}
-		if len(seen) != len(quotes) {
-			return fmt.Errorf("with the limit %d the pages hold %d of %d quotes", limit, len(seen), len(quotes))
-		}
-	}
-	return nil
-}
-
-func historyCursor(ctx context.Context, b *bench, store sdk.Store) error {
-	for _, cursor := range []string{"x", "no cursor", "\x00", "9999999999999999999999", "💥"} {
-		_, err := history(ctx, store, b.symbol("cursor"), 10, cursor)
-		if err := wantKind(fmt.Sprintf("History after the cursor %q", cursor), err, sdk.InvalidArgument); err != nil {
+		if err := wantKind(name+" past its deadline", call(late), sdk.DeadlineExceeded); err != nil {
 			return err
 		}
 	}
-	for _, limit := range []int{-1, 0, 1001} {
-		_, err := history(ctx, store, b.symbol("cursor"), limit, "")
-		if err := wantKind(fmt.Sprintf("History with the limit %d", limit), err, sdk.InvalidArgument); err != nil {
-			return err
-		}
+	if err := b.nothingOf(ctx, store, "ended"); err != nil {
+		return fmt.Errorf("of calls whose context had ended: %w", err)
+	}
+	if health := store.(sdk.IslandComponent).Health(ctx); health.Status != sdk.StatusOK {
+		return fmt.Errorf("callers that went away make the store %s: %q", health.Status, health.Reason)
 	}
 	return nil
 }
 
 func storeNothing(ctx context.Context, b *bench, store sdk.Store) error {
-	if err := errors.Join(store.SaveQuotes(ctx, nil), store.SaveCandles(ctx, nil), store.Remember(ctx, nil)); err != nil {
+	bare := b.series("nothing", "islandtest", 0, true)
+	bare.Items = nil
+	if err := errors.Join(
+		store.SaveQuotes(ctx, nil), store.SaveCandles(ctx, nil), store.SaveCandles(ctx, []sdk.Candles{bare}), store.Remember(ctx, nil)); err != nil {
 		return fmt.Errorf("saving nothing: %w", err)
 	}
 	page, err := history(ctx, store, b.symbol("nothing"), 10, "")
@@ -222,6 +159,10 @@ func storeNothing(ctx context.Context, b *bench, store sdk.Store) error {
 	}
 	if len(page.Quotes) > 0 || page.Next != "" {
 		return fmt.Errorf("the history of a symbol that was never saved: %+v", page)
+	}
+	_, err = b.stored(ctx, store, "nothing", 10)
+	if err := wantKind("StoredCandles of a series that was saved without candles", err, sdk.NotFound); err != nil {
+		return err
 	}
 	for _, keys := range [][]string{{b.name("nothing")}, nil} {
 		kept, err := recall(ctx, store, keys...)
@@ -237,13 +178,26 @@ func storeNothing(ctx context.Context, b *bench, store sdk.Store) error {
 
 func storeConcurrent(ctx context.Context, b *bench, store sdk.Store) error {
 	err := together(func(i int) error {
+		var quotes []sdk.Quote
+		var series []sdk.Candles
+		var entries []sdk.Entry
+		block := i / 5 % 4
+		for j := range 10 {
+			// The same rows for all, in different orders, which is what locks each other out where it can.
+			k := (j*3 + i*7) % 10
+			quotes = append(quotes, b.quote("busy", noon().Add(time.Duration(block*10+k)*time.Second)))
+			series = append(series, b.series("busy", fmt.Sprint("source-", k), block, true))
+			entries = append(entries, entry(b.name(fmt.Sprint("busy-", k)), "v"))
+		}
 		switch i % 5 {
-		case 0, 1:
-			return store.SaveQuotes(ctx, []sdk.Quote{b.quote("busy", noon().Add(time.Duration(i)*time.Second)), b.quote("busy", noon())})
+		case 0:
+			return store.SaveQuotes(ctx, quotes)
+		case 1:
+			return store.SaveCandles(ctx, series)
 		case 2:
-			return store.SaveCandles(ctx, []sdk.Candles{b.series("busy", "islandtest", i, true)})
+			return store.Remember(ctx, entries)
 		case 3:
-			return store.Remember(ctx, []sdk.Entry{entry(b.name("busy"), "v")})
+			return second(store.Forget(ctx, []string{b.name("busy-1"), b.name("busy-5*")}))
 		default:
 			return second(history(ctx, store, b.symbol("busy"), 100, ""))
 		}
@@ -255,8 +209,12 @@ func storeConcurrent(ctx context.Context, b *bench, store sdk.Store) error {
 	if err != nil {
 		return err
 	}
-	if len(page.Quotes) != 40 {
-		return fmt.Errorf("%d quotes after 40 different ones were saved at once", len(page.Quotes))
+	run, err := b.stored(ctx, store, "busy", 1000)
+	if err != nil {
+		return err
+	}
+	if len(page.Quotes) != 40 || len(run.Items) != 4 {
+		return fmt.Errorf("%d quotes and %d candles after 40 and 4 different ones were saved at once", len(page.Quotes), len(run.Items))
 	}
 	return nil
 }

@@ -179,7 +179,7 @@ func allChecks() []check {
 	for _, part := range [][]check{
 		manifestChecks(), settingsChecks(), lifeChecks(), healthChecks(), metricsChecks(), faultChecks(),
 		quoteChecks(), candleChecks(), marketChecks(), streamChecks(),
-		cacheChecks(), watchChecks(), coordinatorChecks(), storeChecks(), storeCandleChecks(), entryChecks(), reporterChecks(),
+		cacheChecks(), watchChecks(), coordinatorChecks(), historyChecks(), storeCandleChecks(), storeChecks(), entryChecks(), reporterChecks(),
 	} {
 		all = append(all, part...)
 	}

@@ -41,7 +41,17 @@ func (s *table) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	lacks := func(q sdk.Quote) bool {
+		return q.ID+q.Symbol == "" || q.VsCurrency == "" || q.Source == "" || q.AsOf.IsZero()
+	}
+	if err := s.refuse(slices.ContainsFunc(quotes, lacks)); err != nil && !s.is("half a batch") {
+		return err
+	}
 	for _, q := range quotes {
+		if err := s.refuse(lacks(q)); err != nil {
+			return err
+		}
+		q.AsOf = q.AsOf.UTC()
 		k := key(q.ID, q.Symbol, q.VsCurrency, q.Source, q.AsOf.UnixNano())
 		if s.is("appends") {
 			k += strconv.Itoa(len(s.quotes))
@@ -50,6 +60,14 @@ func (s *table) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 			q.Rank = 0
 		}
 		s.quotes[k] = q
+	}
+	return nil
+}
+
+// refuse refuses what lacks something.
+func (s *table) refuse(lacking bool) error {
+	if lacking && !s.is("takes anything") {
+		return sdk.Errorf(sdk.InvalidArgument, "something is missing")
 	}
 	return nil
 }
@@ -66,6 +84,9 @@ func (s *table) History(ctx context.Context, req sdk.HistoryRequest) (sdk.Histor
 			return sdk.HistoryPage{}, sdk.Errorf(sdk.InvalidArgument, "no cursor %q", req.Cursor)
 		}
 	}
+	if err := s.refuse(req.Symbol == "" || req.VsCurrency == ""); err != nil {
+		return sdk.HistoryPage{}, err
+	}
 	if req.Limit < 1 || req.Limit > 1000 {
 		return sdk.HistoryPage{}, sdk.Errorf(sdk.InvalidArgument, "a limit of %d", req.Limit)
 	}
@@ -73,7 +94,7 @@ func (s *table) History(ctx context.Context, req sdk.HistoryRequest) (sdk.Histor
 	defer s.mu.Unlock()
 	var page sdk.HistoryPage
 	for _, q := range s.quotes {
-		last := q.AsOf.Before(req.To) || (s.is("inclusive") && q.AsOf.Equal(req.To))
+		last := (req.To.IsZero() && !s.is("no end")) || q.AsOf.Before(req.To) || (s.is("inclusive") && q.AsOf.Equal(req.To))
 		if q.Symbol == req.Symbol && q.VsCurrency == req.VsCurrency && !q.AsOf.Before(req.From) && last {
 			page.Quotes = append(page.Quotes, q)
 		}
@@ -103,10 +124,21 @@ func (s *table) SaveCandles(ctx context.Context, series []sdk.Candles) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if slices.ContainsFunc(series, func(run sdk.Candles) bool { return len(run.Items) > 5000 }) && s.is("small") {
+		return sdk.Errorf(sdk.ResourceExhausted, "too many")
+	}
+	if err := s.refuse(slices.ContainsFunc(series, func(run sdk.Candles) bool {
+		return run.ID+run.Symbol == "" || run.VsCurrency == "" || run.Source == "" || !run.Interval.Valid() ||
+			slices.ContainsFunc(run.Items, func(c sdk.Candle) bool { return c.OpenTime.IsZero() })
+	})); err != nil {
+		return err
+	}
 	for _, run := range series {
 		for _, c := range run.Items {
 			k := key(run.ID, run.Symbol, run.VsCurrency, run.Source, run.Interval, c.OpenTime.UnixNano())
-			if s.candles[k].candle.Closed && !c.Closed && !s.is("last wins") {
+			old, known := s.candles[k]
+			late := old.candle.Closed == c.Closed && run.AsOf.Before(old.series.AsOf)
+			if known && (late || (old.candle.Closed && !c.Closed)) && !s.is("last wins") {
 				continue
 			}
 			if s.is("forgets figures") {
@@ -118,7 +150,15 @@ func (s *table) SaveCandles(ctx context.Context, series []sdk.Candles) error {
 	return nil
 }
 
-func (s *table) StoredCandles(_ context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
+func (s *table) StoredCandles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
+	end, err := s.begin(ctx)
+	defer end()
+	if err != nil {
+		return sdk.Candles{}, err
+	}
+	if err := s.refuse(req.Asset.ID+req.Asset.Symbol == "" || req.VsCurrency == "" || !req.Interval.Valid()); err != nil {
+		return sdk.Candles{}, err
+	}
 	if req.Limit < 1 || req.Limit > 1000 {
 		return sdk.Candles{}, sdk.Errorf(sdk.InvalidArgument, "a limit of %d", req.Limit)
 	}
@@ -162,7 +202,16 @@ func (s *table) Remember(ctx context.Context, entries []sdk.Entry) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuse(slices.ContainsFunc(entries, func(e sdk.Entry) bool { return e.Key == "" })); err != nil {
+		return err
+	}
 	for _, e := range entries {
+		if s.is("forgets figures") {
+			e.FreshUntil = time.Time{}
+		}
+		if len(s.entries) >= 1000 && s.is("small") {
+			break
+		}
 		if old, ok := s.entries[e.Key]; !ok || !e.StoredAt.Before(old.StoredAt) || s.is("last wins") {
 			s.entries[e.Key] = e
 		}
@@ -180,19 +229,28 @@ func (s *table) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) 
 	defer s.mu.Unlock()
 	var out []sdk.Entry
 	for _, k := range keys {
-		if e, ok := s.entries[k]; ok && (time.Now().Before(e.StaleUntil) || s.is("for ever")) {
+		repeated := slices.ContainsFunc(out, func(o sdk.Entry) bool { return o.Key == k })
+		if e, ok := s.entries[k]; ok && !repeated && (time.Now().Before(e.StaleUntil) || s.is("for ever")) {
 			out = append(out, e)
 		}
 	}
 	return out, nil
 }
 
-func (s *table) Forget(_ context.Context, patterns []string) (int, error) {
+func (s *table) Forget(ctx context.Context, patterns []string) (int, error) {
+	end, err := s.begin(ctx)
+	defer end()
+	if err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
+	if s.is("an SQL's glob") {
+		patterns = append(slices.Clone(patterns), strings.NewReplacer("_", "?", "%", "*").Replace(strings.Join(patterns, "")))
+	}
 	for k := range s.entries {
-		if slices.ContainsFunc(patterns, func(p string) bool { return p == k || (matches(p, k) && !s.is("no globs")) }) {
+		if slices.ContainsFunc(patterns, func(p string) bool { return p == k || (matches([]rune(p), []rune(k)) && !s.is("no globs")) }) {
 			delete(s.entries, k)
 			n++
 		}
