@@ -393,7 +393,7 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 	}{
 		Island: i.h.cfg.Request.Store,
 		Pool: pool{
-			value("db_pool_total"), value("db_pool_idle"), value("db_pool_in_use"), value("db_pool_waits_total"), waited,
+			value("db_pool_connections"), value("db_pool_idle"), value("db_pool_in_use"), value("db_pool_waits_total"), waited,
 		},
 		RowsWritten: value("db_rows_written_total"), Writes: stats.Writes, WriteFailures: stats.WriteFailures,
 	}, nil

@@ -157,7 +157,7 @@ func (s *store) Metrics(context.Context) (sdk.Metrics, error) {
 		waits, waited, rows = pool.EmptyAcquireCount(), pool.EmptyAcquireWaitTime(), db.wrote.Load()
 	}
 	return sdk.Metrics{
-		sdk.Gauge("db_pool_total", "", "Connections to the database.", float64(total)),
+		sdk.Gauge("db_pool_connections", "", "Connections to the database.", float64(total)),
 		sdk.Gauge("db_pool_idle", "", "Connections that nobody uses.", float64(idle)),
 		sdk.Gauge("db_pool_in_use", "", "Connections in use.", float64(inUse)),
 		sdk.Counter("db_pool_waits_total", "Operations that waited for a connection, or for a new one to be made.", float64(waits)),

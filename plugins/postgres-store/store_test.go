@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +38,87 @@ func wantKind(t *testing.T, err error, want sdk.Kind) {
 	}
 }
 
+func quote(symbol string, asOf time.Time, price float64) sdk.Quote {
+	return sdk.Quote{ID: "the-" + symbol, Symbol: symbol, VsCurrency: "usd", Source: "one", AsOf: asOf, Price: sdk.Known(price)}
+}
+
+func save(t *testing.T, s *store, quotes ...sdk.Quote) {
+	t.Helper()
+	if err := s.SaveQuotes(t.Context(), quotes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// history walks all pages.
+func history(t *testing.T, s *store, req sdk.HistoryRequest) []sdk.Quote {
+	t.Helper()
+	var all []sdk.Quote
+	for {
+		page, err := s.History(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Quotes) > req.Limit {
+			t.Fatalf("%d quotes in a page of %d", len(page.Quotes), req.Limit)
+		}
+		all = append(all, page.Quotes...)
+		if page.Next == "" {
+			return all
+		}
+		req.Cursor = page.Next
+	}
+}
+
+func everything(symbol string) sdk.HistoryRequest {
+	return sdk.HistoryRequest{Symbol: symbol, VsCurrency: "usd", Limit: 1000}
+}
+
+var midnight = noon.Truncate(24 * time.Hour)
+
+func candle(day int, price float64, closed bool) sdk.Candle {
+	return sdk.Candle{OpenTime: midnight.AddDate(0, 0, day-10000), Close: sdk.Known(price), Closed: closed}
+}
+
+func daily(source string, asOf time.Time, items ...sdk.Candle) sdk.Candles {
+	return sdk.Candles{
+		ID: "bitcoin", Symbol: "btc", VsCurrency: "usd", Source: source, Interval: sdk.Interval1d, AsOf: asOf, Items: items,
+	}
+}
+
+func days(limit int) sdk.CandlesRequest {
+	return sdk.CandlesRequest{
+		Asset: sdk.Asset{ID: "bitcoin", Symbol: "btc"}, VsCurrency: "usd", Interval: sdk.Interval1d, Limit: limit,
+	}
+}
+
+func entry(key, value string) sdk.Entry {
+	return sdk.Entry{
+		Key: key, Value: []byte(value), StoredAt: noon, FreshUntil: noon.Add(time.Minute), StaleUntil: noon.Add(time.Hour),
+	}
+}
+
+func remember(t *testing.T, s *store, entries ...sdk.Entry) {
+	t.Helper()
+	if err := s.Remember(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// recall returns what is kept, in the order of the keys.
+func recall(t *testing.T, s *store, keys ...string) []sdk.Entry {
+	t.Helper()
+	got, err := s.Recall(t.Context(), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]int{}
+	for i, key := range keys {
+		places[key] = i
+	}
+	slices.SortFunc(got, func(a, b sdk.Entry) int { return places[a.Key] - places[b.Key] })
+	return got
+}
+
 func TestRefusals(t *testing.T) {
 	s := opened(t)
 	save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 2))
@@ -58,168 +138,117 @@ func TestRefusals(t *testing.T) {
 	}
 	saveOne := func(change func(*sdk.Quote)) func(context.Context) error {
 		return func(ctx context.Context) error {
-			q := quote("btc", noon.Add(time.Hour), 1)
+			q := quote("btc", noon, 1)
 			change(&q)
-			return s.SaveQuotes(ctx, []sdk.Quote{quote("refused", noon, 1), q})
-		}
-	}
-	saveSeries := func(change func(*sdk.Candles)) func(context.Context) error {
-		return func(ctx context.Context) error {
-			c := daily("one", noon, candle(0, 1, true))
-			change(&c)
-			return s.SaveCandles(ctx, []sdk.Candles{daily("refused", noon, candle(0, 1, true)), c})
-		}
-	}
-	candles := func(change func(*sdk.CandlesRequest)) func(context.Context) error {
-		return func(ctx context.Context) error {
-			req := days(1)
-			change(&req)
-			_, err := s.StoredCandles(ctx, req)
-			return err
+			return s.SaveQuotes(ctx, []sdk.Quote{q})
 		}
 	}
 	for _, test := range []struct {
 		name string
 		call func(context.Context) error
 	}{
-		{"history: limit 0", ask(func(r *sdk.HistoryRequest) { r.Limit = 0 })},
-		{"history: limit 1001", ask(func(r *sdk.HistoryRequest) { r.Limit = 1001 })},
-		{"history: no symbol", ask(func(r *sdk.HistoryRequest) { r.Symbol = "" })},
-		{"history: no currency", ask(func(r *sdk.HistoryRequest) { r.VsCurrency = "" })},
-		{"history: a word as cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = "next" })},
 		{"history: a cut cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = page.Next[:len(page.Next)-4] })},
-		{"history: a longer cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = page.Next + "AAAA" })},
 		{"history: another cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = "A" + page.Next[1:] })},
 		{"history: a cursor of another symbol", ask(func(r *sdk.HistoryRequest) { r.Symbol, r.Cursor = "eth", page.Next })},
-		{"history: a huge cursor", ask(func(r *sdk.HistoryRequest) { r.Cursor = strings.Repeat("A", 1<<16) })},
-		{"quote: no id and no symbol", saveOne(func(q *sdk.Quote) { q.ID, q.Symbol = "", "" })},
-		{"quote: no currency", saveOne(func(q *sdk.Quote) { q.VsCurrency = "" })},
-		{"quote: no source", saveOne(func(q *sdk.Quote) { q.Source = "" })},
-		{"quote: no time", saveOne(func(q *sdk.Quote) { q.AsOf = time.Time{} })},
 		{"quote: a time too far", saveOne(func(q *sdk.Quote) { q.AsOf = noon.AddDate(300, 0, 0) })},
 		{"quote: a zero byte", saveOne(func(q *sdk.Quote) { q.Symbol = "b\x00c" })},
 		{"quote: no text", saveOne(func(q *sdk.Quote) { q.ID = "\xff" })},
 		{"quote: too long", saveOne(func(q *sdk.Quote) { q.Source = strings.Repeat("x", 257) })},
-		{"candles: no id and no symbol", saveSeries(func(c *sdk.Candles) { c.ID, c.Symbol = "", "" })},
-		{"candles: no such interval", saveSeries(func(c *sdk.Candles) { c.Interval = "2d" })},
-		{"candles: no source", saveSeries(func(c *sdk.Candles) { c.Source = "" })},
-		{"candles: no currency", saveSeries(func(c *sdk.Candles) { c.VsCurrency = "" })},
-		{"candles: no open time", saveSeries(func(c *sdk.Candles) { c.Items = []sdk.Candle{{}} })},
-		{"stored candles: limit 0", candles(func(r *sdk.CandlesRequest) { r.Limit = 0 })},
-		{"stored candles: limit 1001", candles(func(r *sdk.CandlesRequest) { r.Limit = 1001 })},
-		{"stored candles: no such interval", candles(func(r *sdk.CandlesRequest) { r.Interval = "" })},
-		{"stored candles: no asset", candles(func(r *sdk.CandlesRequest) { r.Asset = sdk.Asset{} })},
-		{"stored candles: no currency", candles(func(r *sdk.CandlesRequest) { r.VsCurrency = "" })},
-		{"remember: no key", func(ctx context.Context) error {
-			return s.Remember(ctx, []sdk.Entry{entry("refused", "v"), entry("", "v")})
-		}},
 		{"remember: a key too long", func(ctx context.Context) error {
-			return s.Remember(ctx, []sdk.Entry{entry("refused", "v"), entry(strings.Repeat("x", 1025), "v")})
+			return s.Remember(ctx, []sdk.Entry{entry(strings.Repeat("x", 1025), "v")})
 		}},
 		{"recall: a zero byte", func(ctx context.Context) error { _, err := s.Recall(ctx, []string{"a\x00"}); return err }},
 		{"forget: a zero byte", func(ctx context.Context) error { _, err := s.Forget(ctx, []string{"a\x00*"}); return err }},
 	} {
 		t.Run(test.name, func(t *testing.T) { wantKind(t, test.call(t.Context()), sdk.InvalidArgument) })
 	}
-
-	t.Run("nothing of a refused batch is kept", func(t *testing.T) {
-		if got := history(t, s, everything("refused")); got != nil {
-			t.Errorf("got %v", got)
-		}
-		if got, err := s.Recall(t.Context(), []string{"refused"}); err != nil || len(got) != 0 {
-			t.Errorf("got %v, %v", got, err)
-		}
-		_, err := s.StoredCandles(t.Context(), days(1))
-		wantKind(t, err, sdk.NotFound)
-	})
 }
 
-func TestNothingToDoIsNoError(t *testing.T) {
+// What the contract leaves open: which of two rows stays that differ in nothing they are known by.
+func TestTheLaterSaveWins(t *testing.T) {
 	s := opened(t)
-	if err := errors.Join(s.SaveQuotes(t.Context(), nil), s.SaveCandles(t.Context(), nil),
-		s.SaveCandles(t.Context(), []sdk.Candles{daily("one", noon)}), s.Remember(t.Context(), nil)); err != nil {
-		t.Error(err)
-	}
-	if got, err := s.Recall(t.Context(), nil); err != nil || len(got) != 0 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	if got, err := s.Forget(t.Context(), nil); err != nil || got != 0 {
-		t.Errorf("got %v, %v", got, err)
-	}
-	_, err := s.StoredCandles(t.Context(), days(1))
-	wantKind(t, err, sdk.NotFound)
+	s.now = func() time.Time { return noon }
+	save(t, s, quote("btc", noon, 1))
+	save(t, s, quote("btc", noon, 2))
+	same(t, history(t, s, everything("btc")), []sdk.Quote{quote("btc", noon, 2)})
+	remember(t, s, entry("k", "old"))
+	remember(t, s, entry("k", "new"))
+	remember(t, s, entry("one batch", "old"), entry("one batch", "new"))
+	same(t, recall(t, s, "k", "one batch"), []sdk.Entry{entry("k", "new"), entry("one batch", "new")})
 }
 
-func TestManyWritersAtOnce(t *testing.T) {
-	s := opened(t)
-	var writers sync.WaitGroup
-	for w := range 8 {
-		writers.Go(func() {
-			for i := range 8 {
-				var quotes []sdk.Quote
-				var series []sdk.Candles
-				var entries []sdk.Entry
-				for j := range 10 {
-					// The same rows for all, in different orders, which is what locks each other out where it can.
-					k := (j*3 + w*7) % 10
-					quotes = append(quotes, quote("btc", noon.Add(time.Duration(i*10+k)*time.Second), float64(k)))
-					series = append(series, daily(fmt.Sprint("source-", k), noon, candle(i, float64(k), true)))
-					entries = append(entries, entry(fmt.Sprint("key-", k), "v"))
+// What the contract leaves open: whose candles answer where an id is missing or newest ones are of the same time.
+func TestWhoseCandlesAnswer(t *testing.T) {
+	named := daily("one", noon, candle(1, 1, true))
+	nameless := named
+	nameless.ID = ""
+	later := daily("two", noon.Add(time.Minute), candle(1, 2, true))
+	bySymbol := days(10)
+	bySymbol.Asset.ID = ""
+	for _, test := range []struct {
+		name string
+		save []sdk.Candles
+		req  sdk.CandlesRequest
+		want sdk.Candles // no source: not found
+	}{
+		{"by symbol, saved with an id", []sdk.Candles{named}, bySymbol, named},
+		{"by id, saved without one", []sdk.Candles{nameless}, days(10), sdk.Candles{}},
+		{
+			"of equal newest the source that was asked last",
+			[]sdk.Candles{later, named, daily("three", noon, candle(1, 3, true))},
+			days(10),
+			later,
+		},
+		{
+			"the time of the series is that of its latest batch",
+			[]sdk.Candles{daily("one", noon.Add(time.Minute), candle(1, 1, true)), named},
+			days(10),
+			daily("one", noon.Add(time.Minute), candle(1, 1, true)),
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := opened(t)
+			for range 2 { // The second time, after all was saved again.
+				if err := s.SaveCandles(t.Context(), test.save); err != nil {
+					t.Fatal(err)
 				}
-				_, forgot := s.Forget(t.Context(), []string{"key-1", "key-5*"})
-				if err := errors.Join(s.SaveQuotes(t.Context(), quotes), s.SaveCandles(t.Context(), series),
-					s.Remember(t.Context(), entries), forgot); err != nil {
-					t.Error(err)
-				}
-				if _, err := s.History(t.Context(), everything("btc")); err != nil {
-					t.Error(err)
+				got, err := s.StoredCandles(t.Context(), test.req)
+				switch {
+				case test.want.Source == "":
+					wantKind(t, err, sdk.NotFound)
+				case err != nil:
+					t.Fatal(err)
+				default:
+					same(t, got, test.want)
 				}
 			}
 		})
 	}
-	writers.Wait()
-	if got := len(history(t, s, everything("btc"))); got != 80 {
-		t.Errorf("%d quotes, want 80", got)
-	}
-	found, err := s.StoredCandles(t.Context(), days(1000))
-	if err != nil || len(found.Items) != 8 {
-		t.Errorf("%d candles, %v; want 8", len(found.Items), err)
-	}
 }
 
-func TestEndedContexts(t *testing.T) {
+func TestPastStaleUntil(t *testing.T) {
 	s := opened(t)
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-	defer cancel()
+	remember(t, s, entry("k", "v"), entry("kept", "v"))
 	for _, test := range []struct {
 		name string
-		ctx  context.Context
-		want sdk.Kind
+		now  time.Time
+		want int
 	}{
-		{"canceled", canceled, sdk.Canceled},
-		{"too late", late, sdk.DeadlineExceeded},
+		{"fresh", noon, 1},
+		{"stale", noon.Add(2 * time.Minute), 1},
+		{"just before", noon.Add(time.Hour - 1), 1},
+		{"at the end", noon.Add(time.Hour), 0},
+		{"past it", noon.Add(2 * time.Hour), 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := s.History(test.ctx, everything("btc"))
-			wantKind(t, err, test.want)
-			_, err = s.StoredCandles(test.ctx, days(1))
-			wantKind(t, err, test.want)
-			_, err = s.Recall(test.ctx, []string{"k"})
-			wantKind(t, err, test.want)
-			_, err = s.Forget(test.ctx, []string{"k"})
-			wantKind(t, err, test.want)
-			wantKind(t, s.SaveQuotes(test.ctx, []sdk.Quote{quote("btc", noon, 1)}), test.want)
-			wantKind(t, s.SaveCandles(test.ctx, []sdk.Candles{daily("one", noon, candle(0, 1, true))}), test.want)
-			wantKind(t, s.Remember(test.ctx, []sdk.Entry{entry("k", "v")}), test.want)
+			s.now = func() time.Time { return test.now }
+			if got := recall(t, s, "k"); len(got) != test.want {
+				t.Errorf("got %v", got)
+			}
 		})
 	}
-	if got := history(t, s, everything("btc")); got != nil {
-		t.Errorf("a call that failed saved %v", got)
-	}
-	if health := s.Health(t.Context()); health.Status != sdk.StatusOK {
-		t.Errorf("callers that went away make the store %v", health)
+	if n, err := s.Forget(t.Context(), []string{"k"}); err != nil || n != 0 {
+		t.Errorf("forgot %d, %v; an entry past its time is none", n, err)
 	}
 }
 
@@ -279,7 +308,9 @@ func TestBeforeAndAfter(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	s := opened(t)
-	save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 1))
+	for range 3 { // What is there already is not written again.
+		save(t, s, quote("btc", noon, 1), quote("btc", noon.Add(1), 1))
+	}
 	_, err := s.StoredCandles(t.Context(), days(1))
 	wantKind(t, err, sdk.NotFound)
 	for _, test := range []struct {
@@ -288,7 +319,7 @@ func TestMetrics(t *testing.T) {
 		want   float64
 	}{
 		{"db_rows_written_total", nil, 2},
-		{"db_operations_total", map[string]string{"operation": "save_quotes", "outcome": "ok"}, 1},
+		{"db_operations_total", map[string]string{"operation": "save_quotes", "outcome": "ok"}, 3},
 		{"db_operations_total", map[string]string{"operation": "stored_candles", "outcome": "not_found"}, 1},
 		{"db_pool_in_use", nil, 0},
 	} {
@@ -301,7 +332,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v", name, got)
 		}
 	}
-	total, idle := value(t, s, "db_pool_total", nil), value(t, s, "db_pool_idle", nil)
+	total, idle := value(t, s, "db_pool_connections", nil), value(t, s, "db_pool_idle", nil)
 	if total < 1 || idle != total {
 		t.Errorf("%v connections, %v of them idle", total, idle)
 	}
@@ -322,4 +353,15 @@ func value(t *testing.T, s *store, name string, labels map[string]string) float6
 		t.Errorf("no metric %s%v", name, labels)
 	}
 	return got
+}
+
+func FuzzParseCursor(f *testing.F) {
+	f.Add("", "btc", "usd")
+	f.Add(place{asOf: noon.UnixNano(), id: 7}.cursor("btc", "usd"), "btc", "usd")
+	f.Fuzz(func(t *testing.T, cursor, symbol, vsCurrency string) {
+		p, err := parseCursor(cursor, symbol, vsCurrency)
+		if err == nil && p.cursor(symbol, vsCurrency) != cursor {
+			t.Errorf("%q is read as %v, which is written %q", cursor, p, p.cursor(symbol, vsCurrency))
+		}
+	})
 }

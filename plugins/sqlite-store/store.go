@@ -140,7 +140,7 @@ func (s *store) Metrics(context.Context) (sdk.Metrics, error) {
 		}
 	}
 	return sdk.Metrics{
-		sdk.Gauge("db_pool_total", "", "Connections to the database.", float64(pool.total)),
+		sdk.Gauge("db_pool_connections", "", "Connections to the database.", float64(pool.total)),
 		sdk.Gauge("db_pool_idle", "", "Connections that nobody uses.", float64(pool.idle)),
 		sdk.Gauge("db_pool_in_use", "", "Connections in use.", float64(pool.inUse)),
 		sdk.Counter("db_pool_waits_total", "Operations that waited for a connection.", float64(pool.waits)),

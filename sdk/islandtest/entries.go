@@ -286,7 +286,7 @@ func entriesGlobs(ctx context.Context, b *bench, store sdk.Store) error {
 		}
 		return p + string(out)
 	}
-	for range 12 {
+	for range 5 {
 		var left []string
 		var entries []sdk.Entry
 		for range 60 {
