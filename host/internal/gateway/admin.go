@@ -82,10 +82,10 @@ func onIsland(done string, change func(context.Context, string) error) func(cont
 func (g *Gateway) operate(do func(context.Context, *fiber.Ctx) (any, error)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		ctx := contextOf(c)
-		ctx.deadline = ctx.started.Add(g.limits.operation) // Nobody else has the context yet.
+		ctx.deadline = startOf(c.Context()).Add(g.limits.operation) // Nobody else has the context yet.
 		if c.Method() == http.MethodPost {
 			g.opts.Logger.Info("operator request", "path", instance(c.Context().URI().PathOriginal()),
-				"request_id", ctx.requestID())
+				"request_id", ctx.id.String())
 		}
 		body, err := do(ctx, c)
 		if err != nil {

@@ -16,10 +16,15 @@ import (
 type steadyMarket struct {
 	Market
 	answer Answer
+	cool   bool // is to be asked by the routes
 }
 
 func (m *steadyMarket) Report(context.Context, string, string, string, string) (Answer, error) {
 	return m.answer, nil
+}
+
+func (m *steadyMarket) WarmReport(string, string, string, string) (Answer, bool) {
+	return m.answer, !m.cool
 }
 
 func (m *steadyMarket) HasSource(string) bool { return false }
@@ -27,7 +32,12 @@ func (m *steadyMarket) HasSource(string) bool { return false }
 // warm makes a gateway whose reports are warm, with a body of that size.
 func warm(tb testing.TB, size int) *Gateway {
 	tb.Helper()
-	m := &steadyMarket{answer: Answer{
+	return steady(tb, size, false)
+}
+
+func steady(tb testing.TB, size int, cool bool) *Gateway {
+	tb.Helper()
+	m := &steadyMarket{cool: cool, answer: Answer{
 		Representation: &Representation{
 			Format: "json", ContentType: jsonType, Body: bytes.Repeat([]byte("x"), size), ETag: `"Zm9vYmFyYmF6cXV4"`,
 			Gzip: bytes.Repeat([]byte("g"), size/3), ETagGzip: `"Zm9vYmFyYmF6cXV4-g"`,
@@ -90,6 +100,14 @@ func bareFiber(tb testing.TB, size int) fasthttp.RequestHandler {
 
 func BenchmarkWarmReport(b *testing.B) {
 	handler, rctx := warm(b, 2048).Handler(), ask()
+	b.ReportAllocs()
+	for b.Loop() {
+		again(handler, rctx)
+	}
+}
+
+func BenchmarkRoutedReport(b *testing.B) {
+	handler, rctx := steady(b, 2048, true).Handler(), ask()
 	b.ReportAllocs()
 	for b.Loop() {
 		again(handler, rctx)
@@ -167,19 +185,22 @@ func BenchmarkBareFiberLoopback(b *testing.B) { overLoopback(b, bareFiber(b, 204
 
 // TestWarmReportAllocatesLittle holds the promise of the warm answer: a few small allocations, whatever the body's size.
 func TestWarmReportAllocatesLittle(t *testing.T) {
-	allocations := func(size int, headers ...string) float64 {
-		handler, rctx := warm(t, size).Handler(), ask(headers...)
+	allocations := func(size int, cool bool, headers ...string) float64 {
+		handler, rctx := steady(t, size, cool).Handler(), ask(headers...)
 		least := math.Inf(1)
 		for range 50 { // The race detector has pools forget things at random: the least is what is needed.
 			least = min(least, testing.AllocsPerRun(1, func() { again(handler, rctx) }))
 		}
 		return least
 	}
-	small, large := allocations(512), allocations(4<<20)
-	if small != large || small > 2 {
-		t.Errorf("%v allocations for a small body, %v for a large one; want the same and at most 2", small, large)
-	}
-	if packed := allocations(4<<20, "Accept-Encoding", "gzip, br"); packed != small {
-		t.Errorf("%v allocations for a compressed body, want %v", packed, small)
+	for cool, most := range map[bool]float64{false: 0, true: 2} {
+		small, large := allocations(512, cool), allocations(4<<20, cool)
+		if small != large || small > most {
+			t.Errorf("by the routes: %v: %v allocations for a small body, %v for a large one; want the same and at most %v",
+				cool, small, large, most)
+		}
+		if packed := allocations(4<<20, cool, "Accept-Encoding", "gzip, br"); packed != small {
+			t.Errorf("by the routes: %v: %v allocations for a compressed body, want %v", cool, packed, small)
+		}
 	}
 }

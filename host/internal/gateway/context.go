@@ -17,10 +17,8 @@ const maxRequestID = 64
 // its request goes on reading the values.
 type requestContext struct {
 	base     context.Context //nolint:containedctx // It is a context itself, and this is its parent.
-	started  time.Time
 	deadline time.Time
-	idLen    uint8
-	idBytes  [maxRequestID]byte
+	id       requestID
 
 	mu     sync.Mutex
 	ended  bool
@@ -76,7 +74,7 @@ func (rc *requestContext) Value(key any) any {
 
 func (rc *requestContext) valuesLocked() context.Context {
 	if rc.values == nil {
-		rc.values = sdk.WithRequestID(rc.base, rc.requestID())
+		rc.values = sdk.WithRequestID(rc.base, rc.id.String())
 	}
 	return rc.values
 }
@@ -92,24 +90,31 @@ func (rc *requestContext) end() {
 	}
 }
 
-// id is the request id, valid as long as the context.
-func (rc *requestContext) id() []byte { return rc.idBytes[:rc.idLen] }
+// requestID is what a request is called in logs and answers.
+type requestID struct {
+	length uint8
+	text   [maxRequestID]byte
+}
 
-func (rc *requestContext) requestID() string { return string(rc.id()) }
+// bytes is the id without a copy, valid as long as where it is kept.
+func (id *requestID) bytes() []byte { return id.text[:id.length] }
 
-// takeID takes a client's request id over when it is sane, and makes one otherwise.
-func (rc *requestContext) takeID(offered []byte) {
+// String returns the id.
+func (id *requestID) String() string { return string(id.bytes()) }
+
+// take takes a client's request id over when it is sane, and makes one otherwise.
+func (id *requestID) take(offered []byte) {
 	if saneRequestID(offered) {
-		rc.idLen = uint8(copy(rc.idBytes[:], offered))
+		id.length = uint8(copy(id.text[:], offered))
 		return
 	}
 	const digits = "0123456789abcdef"
 	random := rand.Uint64()
 	for i := range 16 {
-		rc.idBytes[i] = digits[random&15]
+		id.text[i] = digits[random&15]
 		random >>= 4
 	}
-	rc.idLen = 16
+	id.length = 16
 }
 
 // saneRequestID reports whether an id consists of 1 to 64 letters, digits, dots, underscores and hyphens.

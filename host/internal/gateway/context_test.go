@@ -11,8 +11,8 @@ import (
 )
 
 func newTestContext(base context.Context, timeout time.Duration) *requestContext {
-	rc := &requestContext{base: base, started: time.Now(), deadline: time.Now().Add(timeout)}
-	rc.takeID([]byte("an-id"))
+	rc := &requestContext{base: base, deadline: time.Now().Add(timeout)}
+	rc.id.take([]byte("an-id"))
 	return rc
 }
 

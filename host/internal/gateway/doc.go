@@ -9,9 +9,11 @@
 // tagged once, by the flight that filled it. Writing it is a choice among three byte slices and a dozen header fields;
 // the body is shared by all who write it and never copied here. There is no middleware of fiber's: serve (serve.go) is
 // the one thing around the routes, below the router, so that what is not routed gets the same id, headers and recovery.
+// A report in its plainest form, GET /api/REPORT/SYMBOL, is offered to the market's WarmReport there, which costs neither
+// the router nor a context; what that does not answer goes by the route, and both write the answer with one function.
 //
-// The context of a request (context.go) makes its timer and its channel when somebody first waits for it, which a warm
-// answer never does. It is not recycled, because a load may outlive the request that began it; fiber's own context is
+// The context of a request (context.go) makes its timer and its channel when somebody first waits for it, which an answer
+// that is at hand never does. It is not recycled, because a load may outlive the request that began it; fiber's own context is
 // recycled, so that every string that leaves a handler is a copy.
 //
 // What cannot be meant is refused, before anybody is asked: a symbol of other characters than letters, digits and

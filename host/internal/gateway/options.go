@@ -40,6 +40,9 @@ type Answer struct {
 type Market interface {
 	// Report answers a kind of report in a format.
 	Report(ctx context.Context, report, symbol, vsCurrency, format string) (Answer, error)
+	// WarmReport answers as Report would when a fresh answer in that format is at hand, and reports false otherwise. It
+	// never waits, and keeps no argument: the symbol's bytes are those of the request, and change after it.
+	WarmReport(report, symbol, vsCurrency, format string) (Answer, bool)
 	// Quote answers what an asset is worth; source names one source to ask, empty asks all in line.
 	Quote(ctx context.Context, symbol, vsCurrency, source string) (Answer, error)
 	// Quotes answers for several at once, in their order.

@@ -185,11 +185,11 @@ const (
 func (g *Gateway) writeProblem(rctx *fasthttp.RequestCtx, rc *requestContext, p *problem) {
 	body, err := json.Marshal(problemBody{
 		Type: problemType + p.code, Title: p.title, Status: p.status, Detail: p.detail,
-		Instance: instance(rctx.URI().PathOriginal()), Code: p.code, RequestID: rc.requestID(), Retryable: p.retryable,
+		Instance: instance(rctx.URI().PathOriginal()), Code: p.code, RequestID: rc.id.String(), Retryable: p.retryable,
 		Errors: p.faults, Suggestions: p.suggestions,
 	})
 	if err != nil {
-		g.opts.Logger.Error("problem cannot be encoded", "error", err, "request_id", rc.requestID())
+		g.opts.Logger.Error("problem cannot be encoded", "error", err, "request_id", rc.id.String())
 		body = []byte(`{"title":"Internal error"}`)
 	}
 	h := &rctx.Response.Header

@@ -143,6 +143,16 @@ func parseSymbol(text string) (string, bool) {
 	return string(lower[:len(text)]), true
 }
 
+// plainSymbol reports whether parseSymbol would return a text as it is.
+func plainSymbol(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= maxSymbol
+}
+
 // malformedSymbol is the problem of a symbol in the path that is none.
 func malformedSymbol() *problem {
 	return &problem{

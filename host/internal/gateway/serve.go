@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -42,17 +43,7 @@ func (g *Gateway) newApp() *fiber.App {
 func (g *Gateway) newServer(app *fiber.App, public bool) *server {
 	s := &server{app: app, watch: newWatch(g.limits)}
 	routes := app.Handler()
-	s.handler = func(rctx *fasthttp.RequestCtx) {
-		if !s.watch.step(rctx.Conn(), working) {
-			rctx.SetConnectionClose()
-			g.fail(rctx, fiber.ErrRequestTimeout)
-			return
-		}
-		g.serve(rctx, routes, public)
-		if !rctx.Response.IsBodyStream() { // Whoever streams bounds what he writes.
-			s.watch.step(rctx.Conn(), writing)
-		}
-	}
+	s.handler = func(rctx *fasthttp.RequestCtx) { g.serve(rctx, s.watch, routes, public) }
 	fast := app.Server()
 	fast.Handler = s.handler
 	fast.ConnState = s.watch.track
@@ -64,13 +55,29 @@ func (g *Gateway) newServer(app *fiber.App, public bool) *server {
 type requestKey struct{}
 
 // serve is what every request passes: it gets its id, its time and the headers that every answer has, and a panic
-// becomes a problem.
-func (g *Gateway) serve(rctx *fasthttp.RequestCtx, routes fasthttp.RequestHandler, public bool) {
-	rc := g.begin(rctx)
-	defer g.end(rctx, rc)
+// becomes a problem. What is warm is answered before the router and without a context.
+func (g *Gateway) serve(rctx *fasthttp.RequestCtx, w *watch, routes fasthttp.RequestHandler, public bool) {
+	var id requestID
+	id.take(rctx.Request.Header.PeekCanonical(nameRequestID))
+	var started time.Time
+	if g.opts.Logger.IsDebug() {
+		started = startOf(rctx)
+	}
+	defer g.end(rctx, w, &id, started)
+	always(rctx, &id)
 	if public {
 		anyOrigin.set(&rctx.Response.Header)
 		exposed.set(&rctx.Response.Header)
+		if rctx.IsGet() && g.warm(rctx) {
+			return
+		}
+	}
+	intime := w.step(rctx.Conn(), working)
+	g.begin(rctx, &id)
+	if !intime {
+		rctx.SetConnectionClose()
+		g.fail(rctx, fiber.ErrRequestTimeout)
+		return
 	}
 	if method := rctx.Method(); !rctx.IsGet() && !rctx.IsHead() && !rctx.IsPost() {
 		if public && rctx.IsOptions() && openToAnyOrigin(rctx.URI().PathOriginal()) {
@@ -86,39 +93,73 @@ func (g *Gateway) serve(rctx *fasthttp.RequestCtx, routes fasthttp.RequestHandle
 	routes(rctx)
 }
 
-// begin makes the context of a request.
-func (g *Gateway) begin(rctx *fasthttp.RequestCtx) *requestContext {
-	started := rctx.Time()
-	if started.IsZero() {
-		started = time.Now()
+// warm answers a request for a report when the market has the answer at hand. It knows the plainest form of such a
+// request only, GET /api/REPORT/SYMBOL in lower case; all others go by the route, which answers this one in the same way.
+func (g *Gateway) warm(rctx *fasthttp.RequestCtx) bool {
+	rest, ok := strings.CutPrefix(text(rctx.Request.Header.RequestURI()), "/api/")
+	if !ok {
+		return false
 	}
-	rc := &requestContext{base: g.base, started: started, deadline: started.Add(g.opts.RequestTimeout)}
-	rc.takeID(rctx.Request.Header.PeekCanonical(nameRequestID))
-	rctx.SetUserValue(requestKey{}, rc)
-	g.always(rctx, rc)
-	return rc
+	report, symbol, _ := strings.Cut(rest, "/")
+	formats := g.opts.Reports[report]
+	if formats == nil || !plainSymbol(symbol) {
+		return false
+	}
+	format := chooseFormat(text(rctx.Request.Header.PeekCanonical(nameAccept)), formats)
+	if format == "" {
+		return false
+	}
+	answer, ok := g.opts.Market.WarmReport(report, symbol, currencies[0], format)
+	if ok {
+		g.writeAnswer(rctx, &answer)
+	}
+	return ok
 }
 
 // always sets the headers that every answer has.
-func (g *Gateway) always(rctx *fasthttp.RequestCtx, rc *requestContext) {
-	h := &rctx.Response.Header
-	h.SetCanonical(nameRequestID, rc.id())
-	noSniff.set(h)
+func always(rctx *fasthttp.RequestCtx, id *requestID) {
+	rctx.Response.Header.SetCanonical(nameRequestID, id.bytes())
+	noSniff.set(&rctx.Response.Header)
 }
 
-// end turns a panic into a problem and ends the context of the request.
-func (g *Gateway) end(rctx *fasthttp.RequestCtx, rc *requestContext) {
-	if p := recover(); p != nil {
-		g.opts.Logger.Error("panic while answering", "panic", fmt.Sprint(p), "request_id", rc.requestID(),
+// begin makes the context of a request.
+func (g *Gateway) begin(rctx *fasthttp.RequestCtx, id *requestID) *requestContext {
+	rc := &requestContext{base: g.base, deadline: startOf(rctx).Add(g.opts.RequestTimeout), id: *id}
+	rctx.SetUserValue(requestKey{}, rc)
+	return rc
+}
+
+// startOf is when a request was first asked for its time.
+func startOf(rctx *fasthttp.RequestCtx) time.Time {
+	if started := rctx.Time(); !started.IsZero() {
+		return started
+	}
+	return time.Now() // There is no server around it.
+}
+
+// end turns a panic into a problem and ends the context of the request. Started is zero when nobody reads debug lines.
+func (g *Gateway) end(rctx *fasthttp.RequestCtx, w *watch, id *requestID, started time.Time) {
+	p := recover()
+	rc, ok := rctx.UserValue(requestKey{}).(*requestContext)
+	if p != nil {
+		g.opts.Logger.Error("panic while answering", "panic", fmt.Sprint(p), "request_id", id.String(),
 			"path", instance(rctx.URI().PathOriginal()), "stack", string(debug.Stack()))
 		rctx.Response.Reset()
-		g.always(rctx, rc)
+		always(rctx, id)
+		if !ok {
+			rc, ok = g.begin(rctx, id), true
+		}
 		g.fail(rctx, errPanic)
 	}
-	rc.end()
-	if g.opts.Logger.IsDebug() {
+	if ok {
+		rc.end()
+	}
+	if !rctx.Response.IsBodyStream() && !w.step(rctx.Conn(), writing) { // Whoever streams bounds what he writes.
+		rctx.SetConnectionClose() // It came late, but here it is.
+	}
+	if !started.IsZero() {
 		g.opts.Logger.Debug("request", "method", string(rctx.Method()), "path", instance(rctx.URI().PathOriginal()),
-			"status", rctx.Response.StatusCode(), "duration", time.Since(rc.started), "request_id", rc.requestID())
+			"status", rctx.Response.StatusCode(), "duration", time.Since(started), "request_id", id.String())
 	}
 }
 
@@ -131,13 +172,16 @@ var errPanic = &problem{
 func (g *Gateway) fail(rctx *fasthttp.RequestCtx, err error) {
 	rc, ok := rctx.UserValue(requestKey{}).(*requestContext)
 	if !ok { // The request could not be read, so that it did not come by serve.
-		rc = g.begin(rctx)
+		var id requestID
+		id.take(rctx.Request.Header.PeekCanonical(nameRequestID))
+		always(rctx, &id)
 		anyOrigin.set(&rctx.Response.Header)
+		rc = g.begin(rctx, &id)
 	}
 	var ready *problem
 	p := problemOf(err)
 	if p.status == http.StatusInternalServerError && !errors.As(err, &ready) {
-		g.opts.Logger.Error("request failed", "error", err, "request_id", rc.requestID(),
+		g.opts.Logger.Error("request failed", "error", err, "request_id", rc.id.String(),
 			"path", instance(rctx.URI().PathOriginal()))
 	}
 	if p.status == http.StatusMethodNotAllowed {
