@@ -62,8 +62,9 @@ type SentimentRequest struct {
 
 // CatalogueSource answers which assets there are.
 type CatalogueSource interface {
-	// Catalogue returns every asset the source knows. Rank and MarketCap are filled in for the larger ones at least, so
-	// that an ambiguous symbol can be resolved to the largest.
+	// Catalogue returns every asset the source knows, once. ID may be empty where the upstream has none; an asset is then
+	// known by its symbol, which must be unique among those without an ID. Rank and MarketCap are filled in for the larger
+	// ones at least, so that an ambiguous symbol can be resolved to the largest.
 	Catalogue(ctx context.Context, req CatalogueRequest) ([]Asset, error)
 }
 

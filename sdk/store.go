@@ -26,7 +26,8 @@ type Store interface {
 	Forget(ctx context.Context, patterns []string) (int, error)
 }
 
-// HistoryRequest asks for stored quotes with From <= AsOf < To.
+// HistoryRequest asks for stored quotes with From <= AsOf < To. A zero To means no upper bound; with any
+// other, From >= To gives an empty page.
 type HistoryRequest struct {
 	Symbol     string
 	VsCurrency string

@@ -277,7 +277,7 @@ func entriesForget(ctx context.Context, b *bench, store sdk.Store) error {
 
 func entriesGlobs(ctx context.Context, b *bench, store sdk.Store) error {
 	p := b.name("")
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same every time, so that a failure can be had again.
+	random := rand.New(rand.NewPCG(1, 2)) // The same every time, so that a failure can be had again.
 	text := func(letters string) string {
 		runes := []rune(letters)
 		out := make([]rune, 1+random.IntN(4))

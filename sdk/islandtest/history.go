@@ -24,7 +24,7 @@ func historyChecks() []check {
 		},
 		{
 			name: "history/range", role: sdk.RoleStore, run: on(historyRange),
-			rule: "HistoryRequest asks for stored quotes with From <= AsOf < To; a zero To means no upper bound, and From >= To gives an empty page",
+			rule: "HistoryRequest asks for stored quotes with From <= AsOf < To; a zero To means no upper bound; with any other, From >= To gives an empty page",
 		},
 		{
 			name: "history/pages", role: sdk.RoleStore, run: on(historyPages),

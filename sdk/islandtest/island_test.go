@@ -287,6 +287,10 @@ func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.A
 	if s.is("shouts") {
 		assets[0].Symbol = "BTC"
 	}
+	assets = append(assets, sdk.Asset{Symbol: "sol"})
+	if s.is("repeats itself") {
+		assets = append(assets, sdk.Asset{Symbol: "sol", Name: "Another"})
+	}
 	return assets, s.ask(ctx, "")
 }
 

@@ -93,6 +93,7 @@ func flaws() []struct{ subject, flaw, checks string } {
 		{"source", "always well", "faults/health"},
 		{"source", "sulks", "faults/recovery"},
 		{"source", "shouts", "quotes/answer catalogue/assets stream/batches"},
+		{"source", "repeats itself", "catalogue/assets"},
 		{"source", "below zero", "quotes/units candles/figures global/figures sentiment/range"},
 		{"source", "guesses", "quotes/unknown candles/unknown"},
 		{"source", "any currency", "quotes/currency candles/currency global/currency"},

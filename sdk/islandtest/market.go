@@ -26,7 +26,7 @@ func marketChecks() []check {
 		},
 		{
 			name: "catalogue/assets", role: sdk.RoleCatalogue, run: on(catalogueAssets),
-			rule: "Catalogue returns every asset the source knows; ID in its words, or empty where a source goes by Symbol; Symbol in lower case; Rank from 1, 0 when unknown",
+			rule: "Catalogue returns every asset the source knows; ID may be empty where the upstream has none, its symbol is then unique among those without; Symbol in lower case; Rank from 1, 0 when unknown",
 		},
 	}
 }
