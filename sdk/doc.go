@@ -12,8 +12,7 @@
 //	}
 //
 //	type source struct {
-//		sdk.Life // answers Health, Metrics and Shutdown for an island that holds nothing
-//		client *upstream.Client
+//		upstream.Life // has the client, and answers Health, Metrics and Shutdown for it
 //	}
 //
 //	func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
@@ -21,13 +20,13 @@
 //		if err := cfg.Decode(&set); err != nil {
 //			return err
 //		}
-//		s.client = upstream.New(upstream.Options{BaseURL: set.URL, Logger: cfg.Logger})
+//		s.Client = upstream.New(upstream.Options{BaseURL: set.URL, Logger: cfg.Logger})
 //		return nil
 //	}
 //
 //	func (s *source) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
 //		var body struct{ Value sdk.Number }
-//		err := s.client.GetJSON(ctx, upstream.Request{Path: "/mood", Retries: req.Retries}, &body)
+//		err := s.Client.GetJSON(ctx, upstream.Request{Path: "/mood", Retries: req.Retries}, &body)
 //		return sdk.Sentiment{Value: body.Value}, err
 //	}
 //
