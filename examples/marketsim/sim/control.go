@@ -49,6 +49,12 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, http.StatusOK, s.Requests())
+	case "/_sim/streams":
+		if r.Method != http.MethodGet {
+			allow(http.MethodGet)
+			return
+		}
+		answer(w, http.StatusOK, s.Streams())
 	case "/_sim/env":
 		if r.Method != http.MethodGet {
 			allow(http.MethodGet)
@@ -56,7 +62,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, http.StatusOK, Environment(r.Host))
 	default:
-		problem(w, http.StatusNotFound, "want /_sim/faults, /_sim/requests or /_sim/env")
+		problem(w, http.StatusNotFound, "want /_sim/faults, /_sim/requests, /_sim/streams or /_sim/env")
 	}
 }
 

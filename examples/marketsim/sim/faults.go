@@ -52,10 +52,23 @@ type Fault struct {
 	RetryAfter string `json:"retry_after,omitempty"`
 	// LatencyMS is 1 to 600000; for the kind latency only.
 	LatencyMS int `json:"latency_ms,omitempty"`
-	// Count is how many calls meet the fault before it is removed; 0 until it is cleared.
+	// Count is how many calls, or frames, meet the fault before it is removed; 0 until it is cleared. Of the kinds that meet
+	// connections it is how many of those do, and the fault is removed when the last of them has ended.
 	Count int `json:"count,omitempty"`
 	// Limit is calls per minute, or weight for Binance, at least 1; for the kind limit only.
 	Limit int `json:"limit,omitempty"`
+	// Stream limits the kinds stream_silence, stream_duplicate and stream_late to streams whose name begins with it, such
+	// as "btcusdt@". Empty: all.
+	Stream string `json:"stream,omitempty"`
+	// Code is the close frame's, such as 1001; 0 resets the connection without one. For the kind stream_cut only.
+	Code int `json:"code,omitempty"`
+	// AfterMS is how long after meeting the fault a connection ends, for the kinds stream_cut (default 0) and
+	// stream_shutdown (default 1000), or at which age, for stream_life (1 or more). At most 86400000, a day.
+	AfterMS int `json:"after_ms,omitempty"`
+	// LateMS is how old a late frame is, at most 86400000, default 5000; for the kind stream_late only.
+	LateMS int `json:"late_ms,omitempty"`
+	// StreamIntervalMS is the pace, 10 to 600000; for the kind stream_interval only.
+	StreamIntervalMS int `json:"stream_interval_ms,omitempty"`
 }
 
 // ActiveFault is a fault in force and how many calls have met it.
@@ -88,6 +101,9 @@ func (f Fault) check() error {
 	if f.Route != "" && (f.Route[0] != '/' || len(f.Route) > maxRoute) {
 		return fmt.Errorf(`route %.40q: want a path such as "/coins/markets", at most %d bytes`, f.Route, maxRoute)
 	}
+	if len(f.Stream) > maxRoute {
+		return fmt.Errorf("stream %.40q: want the beginning of a name such as \"btcusdt@\", at most %d bytes", f.Stream, maxRoute)
+	}
 	if f.Count < 0 {
 		return fmt.Errorf("count is %d: want 0 for no end, or more", f.Count)
 	}
@@ -104,6 +120,11 @@ func (f Fault) check() error {
 		{"retry_after", f.RetryAfter != ""},
 		{"latency_ms", f.LatencyMS != 0},
 		{"limit", f.Limit != 0},
+		{"stream", f.Stream != ""},
+		{"code", f.Code != 0},
+		{"after_ms", f.AfterMS != 0},
+		{"late_ms", f.LateMS != 0},
+		{"stream_interval_ms", f.StreamIntervalMS != 0},
 		{"route", f.Route != ""},
 		{"count", f.Count != 0},
 	} {
@@ -123,10 +144,7 @@ func (f Fault) check() error {
 func (f Fault) checkKind() (allowed []string, err error) {
 	switch f.Kind {
 	case KindStatus:
-		if f.Status < 400 || f.Status > 599 {
-			return nil, fmt.Errorf("status is %d: want 400 to 599", f.Status)
-		}
-		return []string{"status", "body", "retry_after", "route", "count"}, nil
+		return []string{"status", "body", "retry_after", "route", "count"}, f.checkStatus()
 	case KindLatency:
 		if f.LatencyMS < 1 || f.LatencyMS > 600_000 {
 			return nil, fmt.Errorf("latency_ms is %d: want 1 to 600000", f.LatencyMS)
@@ -149,8 +167,19 @@ func (f Fault) checkKind() (allowed []string, err error) {
 	case "":
 		return nil, errors.New("kind is missing")
 	}
+	if f.Kind == KindStreamRefuse || onConnections(f.Kind) || onFrames(f.Kind) {
+		return f.checkStream()
+	}
 	return nil, fmt.Errorf("kind %q is unknown: want status, latency, truncate, reset, silence, ban, restricted, garbage "+
-		"or limit", f.Kind)
+		"or limit, or for streams stream_refuse, stream_silence, stream_no_ping, stream_cut, stream_shutdown, stream_life, "+
+		"stream_interval, stream_duplicate or stream_late", f.Kind)
+}
+
+func (f Fault) checkStatus() error {
+	if f.Status < 400 || f.Status > 599 {
+		return fmt.Errorf("status is %d: want 400 to 599", f.Status)
+	}
+	return nil
 }
 
 func (f Fault) checkRetryAfter() error {
@@ -173,7 +202,7 @@ func (f Fault) checkRetryAfter() error {
 
 // meets says whether a call of a service comes upon the fault.
 func (f Fault) meets(service, path, template string) bool {
-	if f.Kind == KindBan || f.Kind == KindRestricted {
+	if f.Kind == KindBan || f.Kind == KindRestricted || f.Kind == KindStreamRefuse {
 		if service != serviceBinance {
 			return false
 		}
@@ -183,17 +212,21 @@ func (f Fault) meets(service, path, template string) bool {
 	return named && (strings.HasPrefix(path, f.Route) || strings.HasPrefix(template, f.Route))
 }
 
-// faultSet holds the active faults in order. Its released channel is closed when they are cleared.
+// faultSet holds the active faults in order. Its released channel is closed when they are cleared, and changed also when
+// some are added.
 type faultSet struct {
 	mu       sync.Mutex
 	list     []*live
 	released chan struct{}
+	changed  chan struct{}
 }
 
-// live is an active fault; until is the end of a ban.
+// live is an active fault. Until is the end of a ban; since is when the open connections met it, for a kind that they do
+// meet.
 type live struct {
 	ActiveFault
 	until time.Time
+	since map[int64]time.Time
 }
 
 func (s *faultSet) add(now time.Time, faults []Fault) error {
@@ -210,6 +243,9 @@ func (s *faultSet) add(now time.Time, faults []Fault) error {
 			}
 			added[i].until = now.Add(length)
 		}
+		if onConnections(f.Kind) {
+			added[i].since = map[int64]time.Time{}
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,6 +254,7 @@ func (s *faultSet) add(now time.Time, faults []Fault) error {
 		return fmt.Errorf("%d faults are active, at most %d can be: clear them first", len(s.list), maxFaults)
 	}
 	s.list = append(s.list, added...)
+	s.change()
 	return nil
 }
 
@@ -232,6 +269,13 @@ func (s *faultSet) clear() {
 	s.list = nil
 	close(s.released)
 	s.released = make(chan struct{})
+	s.change()
+}
+
+// change tells the open connections to look again.
+func (s *faultSet) change() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 func (s *faultSet) active(now time.Time) []ActiveFault {
@@ -254,14 +298,25 @@ type meeting struct {
 	released <-chan struct{}
 }
 
+// concerns says whether a kind is for calls, of which the upgrade of a stream is a special one.
+func concerns(kind string, upgrade bool) bool {
+	switch {
+	case kind == KindStreamRefuse:
+		return upgrade
+	case kind == KindTruncate, kind == KindLimit:
+		return !upgrade
+	}
+	return !onConnections(kind) && !onFrames(kind)
+}
+
 // meet finds the first fault of each sort that a call comes upon, and uses up one of its count.
-func (s *faultSet) meet(service, path, template string, now time.Time) meeting {
+func (s *faultSet) meet(service, path, template string, upgrade bool, now time.Time) meeting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
 	met := meeting{released: s.released}
 	s.list = slices.DeleteFunc(s.list, func(f *live) bool {
-		if !f.meets(service, path, template) {
+		if !concerns(f.Kind, upgrade) || !f.meets(service, path, template) {
 			return false
 		}
 		switch f.Kind {
@@ -294,7 +349,7 @@ func (f *live) failure(now time.Time) upstream.Failure {
 		failure.RetryAfter = upstream.RetrySeconds(now.Truncate(time.Minute).Add(time.Minute).Sub(now))
 	}
 	switch f.Kind {
-	case KindStatus:
+	case KindStatus, KindStreamRefuse:
 		failure.Status = f.Status
 		failure.Until = now.Add(defaultBan)
 	case KindBan:

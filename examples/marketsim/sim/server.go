@@ -16,6 +16,7 @@ import (
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/binance"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/coingecko"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/feargreed"
+	"github.com/service-islands/islands/examples/marketsim/sim/internal/streams"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/upstream"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	BinanceWeightPerMinute int
 	// FearGreedPerMinute is the budget of the Fear & Greed index per address in calls, default 60.
 	FearGreedPerMinute int
+	// Streams are the rules of Binance's streams.
+	Streams StreamOptions
 }
 
 // Server simulates the services. It is safe for concurrent use.
@@ -42,6 +45,7 @@ type Server struct {
 	now      func() time.Time
 	market   *market.Market
 	mounts   []mount
+	streams  *streams.Hub
 	faults   faultSet
 	closed   chan struct{}
 	closeOne sync.Once
@@ -84,7 +88,7 @@ const (
 	serviceFearGreed    = "fng"
 )
 
-// New returns a simulation. Close it to let go of calls that wait on a fault.
+// New returns a simulation. Close it to let go of calls that wait on a fault and of streams.
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -102,34 +106,45 @@ func New(o Options) *Server {
 	}
 	pro := gecko
 	pro.Pro = true
-	return &Server{
+	spot := binance.New(m, budget(o.BinanceWeightPerMinute, 6000))
+	s := &Server{
 		now:    o.Now,
 		market: m,
 		mounts: []mount{
 			{serviceCoinGecko, "/coingecko/api/v3", coingecko.New(m, gecko)},
 			{serviceCoinGeckoPro, "/coingecko-pro/api/v3", coingecko.New(m, pro)},
-			{serviceBinance, "/binance", binance.New(m, budget(o.BinanceWeightPerMinute, 6000))},
+			{serviceBinance, "/binance", spot},
 			{serviceFearGreed, "/fng", feargreed.New(m, budget(o.FearGreedPerMinute, 60))},
 		},
-		faults: faultSet{released: make(chan struct{})},
+		faults: faultSet{released: make(chan struct{}), changed: make(chan struct{})},
 		closed: make(chan struct{}),
 		calls:  map[string]int64{},
 	}
+	s.streams = streams.New(streams.Options(o.Streams), o.Now, spot.Stream, &s.faults, func(method string) {
+		s.add(serviceBinance + " WS " + method)
+	})
+	return s
 }
 
 // Market is what the services talk about.
 func (s *Server) Market() *market.Market { return s.market }
 
-// Close lets go of every call that waits on a fault. It is safe to call twice; calls that arrive later are served, but
-// none of them waits.
-func (s *Server) Close() { s.closeOne.Do(func() { close(s.closed) }) }
+// Close lets go of every call that waits on a fault, and ends all streams and waits for them, a second or two when a
+// client does not take part. It is safe to call twice; calls that arrive later are served, but none of them waits, and
+// none becomes a stream.
+func (s *Server) Close() {
+	s.closeOne.Do(func() { close(s.closed) })
+	s.streams.Close()
+}
 
 // Inject adds faults, after those that are active already. An invalid one, or one too many, adds none.
 func (s *Server) Inject(faults ...Fault) error { return s.faults.add(s.now(), faults) }
 
-// Clear removes all faults, lets go of the calls that wait on one, and forgets all budgets and bans.
+// Clear removes all faults, lets go of the calls that wait on one, and forgets all budgets and bans. Streams go on as if
+// there had been no fault.
 func (s *Server) Clear() {
 	s.faults.clear()
+	s.streams.Reset()
 	for _, m := range s.mounts {
 		m.Reset()
 	}
@@ -166,9 +181,13 @@ func (s *Server) count(name, method, template string) {
 	if template == "" {
 		template = unknownRoute
 	}
+	s.add(name + " " + method + " " + template)
+}
+
+func (s *Server) add(call string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls[name+" "+method+" "+template]++
+	s.calls[call]++
 }
 
 // ServeHTTP serves the services and, under /_sim/, the switches.
@@ -188,17 +207,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve takes one call of a service through counting, charging, faults and the service itself.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, m mount, path string) {
-	template := m.Template(path)
-	s.count(m.name, r.Method, template)
+	template, stream := m.Template(path), streamRoute(m.name, path)
+	if stream != "" {
+		s.add(m.name + " WS " + stream)
+	} else {
+		s.count(m.name, r.Method, template)
+	}
 	now := s.now()
-	met := s.faults.meet(m.name, path, template, now)
+	met := s.faults.meet(m.name, path, template, stream != "", now)
 	call := &upstream.Request{
 		Path: path, Query: r.URL.Query(), Header: r.Header, Caller: caller(r), Now: now, Limit: met.limit,
 	}
-	headers, refusal := m.Admit(call)
-	for name, values := range headers {
-		w.Header()[name] = values
-	}
+	refusal := s.admit(w, m, call, stream)
 	if met.delay > 0 && !s.wait(r, met.released, met.delay) {
 		// The client has gone.
 		return
@@ -218,6 +238,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m mount, path str
 		reply = m.Fail(call, met.failure)
 	case refusal != nil:
 		reply = *refusal
+	case stream != "":
+		s.streams.Serve(w, r, stream, streamNames(call, stream))
+		return
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		reply = m.Fail(call, upstream.Failure{Status: http.StatusMethodNotAllowed})
 	default:
@@ -228,6 +251,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m mount, path str
 		reply.Body, reply.Fresh = reply.Body[:len(reply.Body)/2], 0
 	}
 	send(w, r, reply)
+}
+
+// admit charges the caller for a call or for the upgrade of a stream.
+func (s *Server) admit(w http.ResponseWriter, m mount, call *upstream.Request, stream string) (refusal *upstream.Reply) {
+	if stream != "" {
+		if !s.streams.Admit(call.Caller) {
+			return streamRefusal()
+		}
+		return nil
+	}
+	headers, refusal := m.Admit(call)
+	for name, values := range headers {
+		w.Header()[name] = values
+	}
+	return refusal
 }
 
 // maxSilence is how long a silent call waits at most.

@@ -84,19 +84,22 @@ func (s *Service) tickerDay(r *upstream.Request) upstream.Reply {
 	return several(pairs, one, func(p *market.Pair) upstream.Object { return rolling(p, r.Now, mini) })
 }
 
+// window is the 24 hours before now of a pair that is traded, and their volume on the pair's step.
+func window(p *market.Pair, now time.Time) (bar market.Bar, volume float64) {
+	bar = p.Bar(latest(now.Add(-day), p.Listed), now)
+	bar.Trades = max(1, bar.Trades)
+	return bar, quantity(p, bar.Volume)
+}
+
 // rolling sums up the 24 hours before now; a pair that was not traded in them has zeros and no trades.
 func rolling(p *market.Pair, now time.Time, mini bool) upstream.Object {
-	from := now.Add(-day)
-	if from.Before(p.Listed) {
-		from = p.Listed
-	}
+	from := latest(now.Add(-day), p.Listed)
 	var bar market.Bar
 	var volume, average, last, before, bid, ask float64
 	first, final := int64(-1), int64(-1)
 	if p.Traded(now) {
-		bar = p.Bar(from, now)
-		bar.Trades = max(1, bar.Trades)
-		volume, average = quantity(p, bar.Volume), bar.Typical()
+		bar, volume = window(p, now)
+		average = bar.Typical()
 		first = p.Trades(from)
 		final = first + bar.Trades - 1
 		last, before = quantity(p, bar.Volume/float64(bar.Trades)), p.Price(from.Add(-time.Second))
