@@ -1,5 +1,5 @@
-// Command marketsim is CoinGecko, Binance's spot REST API and the Fear & Greed index in one local program, so that the
-// host can be run, tested and broken without a network. See README.md.
+// Command marketsim is CoinGecko, Binance's spot REST API and streams, and the Fear & Greed index in one local program, so
+// that the host can be run, tested and broken without a network. See README.md.
 package main
 
 import (
@@ -79,7 +79,7 @@ func serve(ctx context.Context, listen string, seed uint64, stdout io.Writer) er
 		return err
 	case <-ctx.Done():
 	}
-	// First the silent calls, which would hold up the others' orderly end.
+	// First the silent calls, which would hold up the others' orderly end, and the streams, which a server forgets.
 	simulator.Close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 )
 
@@ -38,6 +39,17 @@ func TestServesUntilTold(t *testing.T) {
 		t.Fatalf("%v %v", response, err)
 	}
 	_ = response.Body.Close()
+
+	stream, _, err := websocket.Dial(t.Context(), url+"/binance/stream", nil) //nolint:bodyclose // Replaced by the library.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.CloseNow() }()
+	streamed := make(chan error, 1)
+	go func() {
+		_, _, err := stream.Read(t.Context())
+		streamed <- err
+	}()
 
 	// A silent call must not hold up the end.
 	response, err = client.Post(url+"/_sim/faults", "application/json", strings.NewReader(`{"service":"fng","kind":"silence"}`))
@@ -74,6 +86,9 @@ func TestServesUntilTold(t *testing.T) {
 		t.Errorf("ending took %v", took)
 	}
 	<-silent
+	if err := <-streamed; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the stream ended with %v", err)
+	}
 }
 
 func TestUsage(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,11 +10,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"github.com/service-islands/islands/examples/marketsim/sim"
 )
 
 // curl takes the commands of the README apart: method, address and body.
 var curl = regexp.MustCompile(`^curl -s (?:-X ([A-Z]+) )?'?http://127\.0\.0\.1:8900([^' ]*)'?(?: -d '(.*)')?$`)
+
+// websocat takes the address out of those commands that listen to a stream.
+var websocat = regexp.MustCompile(`^websocat '(ws://127\.0\.0\.1:8900[^' ]*)'$`)
 
 func TestCommandsOfTheReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
@@ -25,8 +31,12 @@ func TestCommandsOfTheReadme(t *testing.T) {
 	server := httptest.NewServer(simulator)
 	defer server.Close()
 	client := server.Client()
-	commands, faulty := 0, false
+	commands, streams, faulty := 0, 0, false
 	for line := range strings.SplitSeq(string(text), "\n") {
+		if parts := websocat.FindStringSubmatch(line); parts != nil {
+			listen(t, strings.Replace(parts[1], "ws://127.0.0.1:8900", server.URL, 1))
+			streams++
+		}
 		if !strings.HasPrefix(line, "curl ") {
 			continue
 		}
@@ -55,10 +65,25 @@ func TestCommandsOfTheReadme(t *testing.T) {
 		commands++
 		faulty = faulty || len(simulator.Faults()) > 0
 	}
-	if commands < 10 || !faulty {
-		t.Errorf("%d commands, faults: %v", commands, faulty)
+	if commands < 15 || streams < 2 || !faulty {
+		t.Errorf("%d commands, %d streams, faults: %v", commands, streams, faulty)
 	}
 	if left := simulator.Faults(); len(left) > 0 {
 		t.Errorf("the README leaves faults behind: %v", left)
+	}
+}
+
+// listen reads one frame of a stream.
+func listen(t *testing.T, url string) {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), url, nil) //nolint:bodyclose // The library has read and replaced the body.
+	if err != nil {
+		t.Errorf("%s: %v", url, err)
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	conn.SetReadLimit(1 << 20)
+	if _, frame, err := conn.Read(t.Context()); err != nil || !json.Valid(frame) {
+		t.Errorf("%s: %.200s %v", url, frame, err)
 	}
 }
