@@ -145,7 +145,7 @@ func overLoopback(b *testing.B, handler fasthttp.RequestHandler) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &fasthttp.Server{Handler: handler, NoDefaultServerHeader: true, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	s := &fasthttp.Server{Handler: handler, NoDefaultServerHeader: true}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
 	conn, err := net.Dial("tcp", listener.Addr().String())

@@ -119,6 +119,33 @@ func TestWatchAndRequestRace(t *testing.T) {
 	}
 }
 
+// TestLateRequest is about a request that reaches the handler after its time was up. What is warm is answered all the
+// same; nobody is asked for anything else. Either way the connection ends, since its deadline is over.
+func TestLateRequest(t *testing.T) {
+	for warm, status := range map[bool]int{true: http.StatusOK, false: http.StatusRequestTimeout} {
+		m := newFakeMarket()
+		m.warm = warm
+		g := newTest(t, options(m))
+		w, conn := g.public.watch, &recorder{}
+		w.track(conn, fasthttp.StateNew)
+		w.track(conn, fasthttp.StateActive)
+		w.look(ticks(time.Hour))
+		rctx := &fasthttp.RequestCtx{}
+		rctx.Init2(conn, nil, false)
+		rctx.Request.Header.SetRequestURI("/api/crypto-report/btc")
+		g.Handler()(rctx)
+		if got := rctx.Response.StatusCode(); got != status || !rctx.Response.ConnectionClose() {
+			t.Errorf("warm: %v: status %d, want %d; closes: %v", warm, got, status, rctx.Response.ConnectionClose())
+		}
+		if asked := m.asked(); !warm && len(asked) > 0 {
+			t.Errorf("asked %q", asked)
+		}
+		if stamp := w.find(conn).at.Load(); phaseOf(stamp) != writing {
+			t.Errorf("warm: %v: phase %d", warm, phaseOf(stamp))
+		}
+	}
+}
+
 func TestIdleConnectionIsClosed(t *testing.T) {
 	l := defaultLimits()
 	l.idle, l.look = 100*time.Millisecond, 10*time.Millisecond
