@@ -39,7 +39,9 @@ func klines(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestConformance(t *testing.T) {
-	e := &exchange{now: noon, answers: map[string]http.HandlerFunc{pathKlines: klines}}
+	v := newVenue()
+	v.tick = 20 * time.Millisecond
+	e := &exchange{now: noon, answers: map[string]http.HandlerFunc{pathKlines: klines, pathStream: v.ServeHTTP}}
 	upstream := islandtest.NewUpstream(t, e)
 	islandtest.Run(t, islandtest.Subject{
 		Manifest: manifest(),
@@ -52,4 +54,7 @@ func TestConformance(t *testing.T) {
 		Intervals: sdk.Intervals(),
 		Break:     upstream.Break,
 	})
+	if len(v.all()) == 0 || len(v.faults) > 0 {
+		t.Errorf("%d connections to the streams; faults: %v", len(v.all()), v.faults)
+	}
 }

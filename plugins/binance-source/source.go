@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/upstream"
@@ -36,6 +40,20 @@ type source struct {
 	used atomic.Int64
 	// restricted is true from a 451 until the next success.
 	restricted atomic.Bool
+
+	logger *slog.Logger
+	// streamURL is the base of the streams, without a slash at the end.
+	streamURL string
+	manners   manners
+	// sockets opens the streams' connections, and connects is the budget of them.
+	sockets  *http.Client
+	connects *rate.Limiter
+	// exile is when none may be opened.
+	exile    exile
+	streams  *streams
+	streamed *streamed
+	// transport carries calls and handshakes; one of its own for each when nil.
+	transport http.RoundTripper
 }
 
 var (
@@ -43,10 +61,16 @@ var (
 	_ sdk.QuoteSource     = (*source)(nil)
 	_ sdk.CandleSource    = (*source)(nil)
 	_ sdk.CatalogueSource = (*source)(nil)
+	_ sdk.StreamSource    = (*source)(nil)
 )
 
 // newSource returns the island before its life begins.
-func newSource() *source { return &source{now: time.Now, list: newDirectory()} }
+func newSource() *source {
+	return &source{
+		now: time.Now, list: newDirectory(), manners: goodManners(), streamed: &streamed{},
+		streams: newStreams(),
+	}
+}
 
 // Initialize reads the settings. It asks nothing of Binance yet.
 func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
@@ -57,7 +81,13 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 	if err := set.check(); err != nil {
 		return err
 	}
-	s.name, s.budget = cfg.Name, set.WeightPerMinute
+	s.name, s.budget, s.logger = cfg.Name, set.WeightPerMinute, cfg.Logger
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	s.streamURL = strings.TrimRight(set.StreamURL, "/")
+	s.connects = newConnectLimit(s.manners)
+	s.sockets = newSockets(s.transport)
 	s.client = upstream.New(upstream.Options{
 		BaseURL: set.URL,
 		Limit:   upstream.Limit{PerMinute: set.WeightPerMinute},
@@ -66,10 +96,28 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 		Logger:  cfg.Logger,
 		OnReply: s.onReply,
 		Classify: func(status int, header http.Header, body []byte) error {
-			return classify(status, header, body, s.now())
+			now := s.now()
+			err := classify(status, header, body, now)
+			s.onRefusal(status, header, err, now)
+			return err
 		},
+		Transport: s.transport,
 	})
 	return nil
+}
+
+// newSockets returns what opens the streams' connections. Each is used once, and none is led elsewhere.
+func newSockets(transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+			DisableKeepAlives: true,
+		}
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // check refuses what cannot be meant.
@@ -111,7 +159,8 @@ func (s *source) onReply(status int, header http.Header) {
 	}
 }
 
-// Health is that of the upstream: degraded while Binance fails, refuses or must be left alone, never failed.
+// Health is that of the upstream and of the streams: degraded while Binance fails, refuses or must be left alone, never
+// failed.
 func (s *source) Health(context.Context) sdk.Health {
 	if s.client == nil {
 		return sdk.Failed("not initialized")
@@ -121,25 +170,34 @@ func (s *source) Health(context.Context) sdk.Health {
 	if s.restricted.Load() {
 		part.Status, part.Reason = sdk.StatusDegraded, restrictedLocation
 	}
-	if part.Status != sdk.StatusOK {
-		return sdk.Degraded(part.Reason, part)
+	health := sdk.Healthy(part)
+	if stream, streaming := s.streamPart(); streaming {
+		health.Parts = append(health.Parts, stream)
 	}
-	return sdk.Healthy(part)
+	for _, p := range health.Parts {
+		if p.Status != sdk.StatusOK {
+			return sdk.Degraded(p.Reason, health.Parts...)
+		}
+	}
+	return health
 }
 
-// Metrics are those of the upstream, and the weight that Binance counted.
+// Metrics are those of the upstream and of the streams, and the weight that Binance counted.
 func (s *source) Metrics(context.Context) (sdk.Metrics, error) {
 	if s.client == nil {
 		return nil, nil
 	}
-	return append(s.client.Metrics(), sdk.Gauge("upstream_used_weight", "",
-		"Weight used in the minute of the last reply, as Binance counts it.", float64(s.used.Load()))), nil
+	own := sdk.Gauge("upstream_used_weight", "", "Weight used in the minute of the last reply, as Binance counts it.",
+		float64(s.used.Load()))
+	return append(append(s.client.Metrics(), own), s.streamMetrics()...), nil
 }
 
-// Shutdown ends the connections.
-func (s *source) Shutdown(context.Context) error {
+// Shutdown ends the streams and the connections.
+func (s *source) Shutdown(ctx context.Context) error {
+	err := s.streams.shutdown(ctx)
 	if s.client != nil {
 		s.client.Close()
+		s.sockets.CloseIdleConnections()
 	}
-	return nil
+	return err
 }

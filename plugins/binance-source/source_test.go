@@ -37,6 +37,7 @@ const (
 	pathInfo    = "/api/v3/exchangeInfo"
 	pathTickers = "/api/v3/ticker/24hr"
 	pathKlines  = "/api/v3/klines"
+	pathStream  = "/stream"
 )
 
 // noon is the time at which tests take place.
@@ -340,7 +341,7 @@ func TestSettings(t *testing.T) {
 
 func TestManifest(t *testing.T) {
 	m := manifest().Complete(newSource())
-	if want := []sdk.Role{sdk.RoleQuotes, sdk.RoleCandles, sdk.RoleCatalogue}; !slices.Equal(m.Roles, want) {
+	if want := []sdk.Role{sdk.RoleQuotes, sdk.RoleCandles, sdk.RoleCatalogue, sdk.RoleStream}; !slices.Equal(m.Roles, want) {
 		t.Errorf("roles %v, want %v", m.Roles, want)
 	}
 	if newSource().Health(t.Context()).Status != sdk.StatusFailed {
