@@ -1,4 +1,5 @@
-// The binance-source island asks Binance Spot's market data API for quotes, candles and the catalogue of assets.
+// The binance-source island asks Binance Spot's market data API for quotes, candles and the catalogue of assets, and
+// streams quotes.
 //
 // # Design
 //
@@ -12,4 +13,28 @@
 // Weight is counted twice: by the client before each call, and by Binance in a header of each reply, which also knows
 // what other programs behind the same address have used. At 95 % the island is silent until the minute turns, because
 // the calls after a 429 are what leads to a ban. A ban is obeyed to its end.
+//
+// # The stream
+//
+// Each asset is one <symbol>@miniTicker of a combined stream: it brings the price and the figures of the past 24 hours
+// each second, which is all that a quote of an exchange holds. Klines are not subscribed to: they come every two seconds,
+// hold nothing that a quote has, and the open candle is one light call away when somebody asks for candles. The array of
+// all symbols (!miniTicker@arr) is not used either: it brings some 3,000 pairs to whoever wants twenty.
+//
+// A line is up to 1024 streams that share one connection, and a session is one such connection. A line replaces its
+// session when it breaks, when it is 23 hours old give or take half an hour (Binance closes after 24), when the server
+// says that it will shut down, and when it is silent. As long as the old session lives it is kept until the new one has
+// brought a ticker. Both bring the same tickers for a moment; only one that is newer than the last of its symbol gets
+// through, so that no price goes back in time, whichever session it came from.
+//
+// Silence has two meanings. A peer that does not answer a ping is gone, which shows after ten seconds: five without a
+// word, five for the pong. One that answers pings but brings no ticker for ten seconds, where a pair that is traded has
+// one each second, is doubted: another session is opened beside it. When the other is as silent, or both bring their next
+// ticker together, it is the pairs that are quiet, and the next doubt comes twice as late, up to two minutes.
+//
+// What breaks is mended inside, with full jitter, and shows in the health after 15 seconds. Heartbeats go on meanwhile,
+// because the island is alive: the age of quotes is what tells a receiver to look elsewhere. What Binance refuses (403,
+// 418, 429, 451, a request it does not understand) ends the stream with a typed error once no connection delivers, so
+// that the host can turn to another source and come back after RetryAfter. A refusal that is meant for the address
+// silences calls and streams alike, whichever met it; a 429 of a handshake is about connections and leaves calls alone.
 package main

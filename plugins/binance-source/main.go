@@ -9,7 +9,7 @@ import (
 func manifest() sdk.Manifest {
 	return sdk.Manifest{
 		Name: "binance-source", Version: "1.0.0", Layer: sdk.LayerExternalServices,
-		Description: "Quotes, candles and the catalogue of assets from Binance Spot.",
+		Description: "Quotes, live and on demand, candles and the catalogue of assets from Binance Spot.",
 		Settings:    sdk.SettingsOf(settings{}),
 	}
 }

@@ -20,7 +20,7 @@ import (
 // settings are what the island's config block may hold.
 type settings struct {
 	URL             string        `setting:"url" default:"https://data-api.binance.vision" doc:"Base URL of the REST API, without /api/v3."`
-	StreamURL       string        `setting:"stream_url" default:"wss://data-stream.binance.vision" doc:"Base URL of the streams."`
+	StreamURL       string        `setting:"stream_url" default:"wss://data-stream.binance.vision" doc:"Base URL of the streams, without /stream."`
 	WeightPerMinute int           `setting:"weight_per_minute" default:"6000" doc:"Most request weight in any minute; 200 or more."`
 	Timeout         time.Duration `setting:"timeout" default:"3s" doc:"Bound on one attempt, reading the reply included."`
 }

@@ -362,6 +362,24 @@ func TestReadmeNamesEverySetting(t *testing.T) {
 	}
 }
 
+// TestReadmeNamesEveryMetric keeps the table of metrics complete.
+func TestReadmeNamesEveryMetric(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := serve(t)
+	metrics, err := s.Metrics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range metrics {
+		if !strings.Contains(string(readme), "| `"+m.Name) || !strings.Contains(string(readme), "| "+string(m.Type)+" |") {
+			t.Errorf("README.md has no row of %s", m.Name)
+		}
+	}
+}
+
 func FuzzListing(f *testing.F) {
 	f.Add([]byte(`{"symbols":[` + row("BTC", "USDT", "TRADING") + `]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
