@@ -172,11 +172,7 @@ func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 		}
 	}
 	// The mode of the open descriptor becomes that of the file, so that it is never wider, not even for a moment.
-	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
-		var failed error
-		err := conn.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), 0o600) })
-		return errors.Join(err, failed)
-	}}
+	config := net.ListenConfig{Control: private}
 	listener, err := config.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err

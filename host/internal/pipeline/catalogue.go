@@ -96,12 +96,11 @@ func (u *Unknown) Suggested() []string { return u.suggestions }
 // unknown returns an error for a symbol that the catalogue at hand does not hold, without asking anybody: nothing is
 // looked up, loaded or remembered for it.
 func (r *Requests) unknown(symbol string) error {
-	out, ok := r.peek(r.kinds.catalogue, catalogueQuestion)
-	if !ok || out.err != nil {
-		return nil
+	if out, ok := r.peek(r.kinds.catalogue, catalogueQuestion); ok && out.err == nil {
+		_, err := out.answer.Noun().(*catalogueNoun).find(symbol)
+		return err
 	}
-	_, err := out.answer.Noun().(*catalogueNoun).find(symbol)
-	return err
+	return nil // without one, the symbol may exist
 }
 
 // catalogueQuestion is the one question there is about the catalogue.

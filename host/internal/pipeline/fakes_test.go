@@ -88,19 +88,18 @@ func (s *fakeSource) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]s
 	if err := s.called(ctx, "catalogue"); err != nil {
 		return nil, err
 	}
-	assets := make([]sdk.Asset, s.extra)
-	for i := range assets {
-		assets[i] = sdk.Asset{ID: fmt.Sprintf("filler-%d", i), Symbol: fmt.Sprintf("fill%d", i), Name: "A filler coin"}
-	}
-	assets = append(assets, []sdk.Asset{
+	assets := []sdk.Asset{
 		{ID: "universe", Symbol: "uni", MarketCap: sdk.Known(1)},
 		{ID: "uniswap", Symbol: "uni", MarketCap: sdk.Known(5e9)},
 		{ID: "bitcoin", Symbol: "btc", MarketCap: sdk.Known(1e12)},
 		{ID: "ethereum", Symbol: "eth", MarketCap: sdk.Known(3e11)},
 		{ID: "only", Symbol: "onlybinance"},
-	}...)
+	}
 	for i := range 50 {
 		assets = append(assets, sdk.Asset{ID: fmt.Sprintf("the-coin-%d", i), Symbol: fmt.Sprintf("coin%d", i)})
+	}
+	for i := range s.extra {
+		assets = append(assets, sdk.Asset{ID: fmt.Sprintf("filler-%d", i), Symbol: fmt.Sprintf("fill%d", i), Name: "A filler coin"})
 	}
 	return assets, nil
 }

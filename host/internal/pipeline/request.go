@@ -202,17 +202,6 @@ func (r *Requests) quick(ctx context.Context, k *kind, q question) (outcome, boo
 	return out, true
 }
 
-// warm answers from the near cache when that holds a fresh answer; what it does not answer is asked again with what the
-// catalogue says, and counted then.
-func (r *Requests) warm(k *kind, q question) (outcome, bool) {
-	out, ok := r.peek(k, q)
-	if !ok || out.answer.Stale {
-		return outcome{}, false
-	}
-	r.near.hits.Add(1)
-	return out, true
-}
-
 // peek looks into the near cache alone.
 func (r *Requests) peek(k *kind, q question) (outcome, bool) {
 	e := r.near.get([]byte(q.key))
