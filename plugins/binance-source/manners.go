@@ -41,7 +41,8 @@ type manners struct {
 	silence, maxSilence time.Duration
 	// rotateAfter is the age at which a connection is replaced, give or take rotateSpread.
 	rotateAfter, rotateSpread time.Duration
-	// backoff and maxBackoff bound the wait before another try; steady is how long a connection lived that counts as none.
+	// backoff and maxBackoff bound the wait before another try, which grows while connections live for less than steady:
+	// ten seconds each are a tenth of the budget.
 	backoff, maxBackoff, steady time.Duration
 	// minInterval and heartbeat are those of the batches.
 	minInterval, heartbeat time.Duration
@@ -60,7 +61,7 @@ func goodManners() manners {
 		silence: 10 * time.Second, maxSilence: 2 * time.Minute,
 		// Binance closes after 24 hours.
 		rotateAfter: 23 * time.Hour, rotateSpread: 30 * time.Minute,
-		backoff: 500 * time.Millisecond, maxBackoff: 30 * time.Second, steady: time.Minute,
+		backoff: 500 * time.Millisecond, maxBackoff: 30 * time.Second, steady: 10 * time.Second,
 		minInterval: 100 * time.Millisecond,
 		downAfter:   15 * time.Second, quietAfter: time.Minute,
 	}
