@@ -130,7 +130,7 @@ tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin
 
 # Built once, and again when a pin changes. The two minutes are golangci-lint's.
 $(TOOL)/%: .tools/%/go.mod .tools/%/go.sum
-	cd .tools/$* && $(BUILD) -o ../bin/ tool
+	(cd .tools/$* && $(BUILD) -o ../bin/ tool)
 	@touch $@
 
 .PHONY: clean
