@@ -44,7 +44,7 @@ var (
 )
 
 // jsonType is the content type of everything that is not a report.
-const jsonType = "application/json; charset=utf-8"
+const jsonType = "application/json"
 
 // writeAnswer writes what the market answered. The body is shared with everybody else who asks: it is neither copied nor
 // changed.

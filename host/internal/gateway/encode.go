@@ -33,6 +33,7 @@ func appendQuote(b []byte, q sdk.Quote, stale bool) []byte {
 	b = appendCount(append(b, `,"rank":`...), q.Rank)
 	b = appendText(append(b, `,"source":`...), q.Source)
 	b = appendTime(append(b, `,"as_of":`...), q.AsOf)
+	b = appendText(append(b, `,"note":`...), q.Note)
 	b = strconv.AppendBool(append(b, `,"stale":`...), stale)
 	return append(b, '}')
 }
@@ -70,6 +71,7 @@ func EncodeCandles(c sdk.Candles, limit int, stale bool) []byte {
 	b = appendText(append(b, `,"vs_currency":`...), c.VsCurrency)
 	b = appendText(append(b, `,"source":`...), c.Source)
 	b = appendTime(append(b, `,"as_of":`...), c.AsOf)
+	b = appendText(append(b, `,"note":`...), c.Note)
 	b = strconv.AppendBool(append(b, `,"stale":`...), stale)
 	b = append(b, `,"candles":[`...)
 	for i, candle := range items {

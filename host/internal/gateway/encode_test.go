@@ -18,12 +18,12 @@ func TestEncodeQuote(t *testing.T) {
 	const want = `{"id":"bitcoin","symbol":"btc","name":"Bit \"coin\" \u003cb\u003e","vs_currency":"usd","price":0.00000015,` +
 		`"change_1h":null,"change_24h":-0.25,"change_7d":null,"change_30d":null,"change_1y":null,"high_24h":null,"low_24h":null,` +
 		`"volume_24h":10000000000000000000000,"market_cap":2600000000000,"rank":1,"source":"coingecko-source",` +
-		`"as_of":"2026-05-17T12:00:00.5Z","stale":true}`
+		`"as_of":"2026-05-17T12:00:00.5Z","note":"in USDT","stale":true}`
 	same(t, EncodeQuote(q, true), want)
 
 	const empty = `{"id":null,"symbol":"x","name":null,"vs_currency":"eur","price":null,"change_1h":null,"change_24h":null,` +
 		`"change_7d":null,"change_30d":null,"change_1y":null,"high_24h":null,"low_24h":null,"volume_24h":null,"market_cap":null,` +
-		`"rank":null,"source":null,"as_of":null,"stale":false}`
+		`"rank":null,"source":null,"as_of":null,"note":null,"stale":false}`
 	same(t, EncodeQuote(sdk.Quote{Symbol: "x", VsCurrency: "eur"}, false), empty)
 }
 
@@ -44,7 +44,7 @@ func TestEncodeCandles(t *testing.T) {
 		{OpenTime: now.AddDate(0, 0, -1), Open: sdk.Known(1), High: sdk.Known(3), Low: sdk.Known(1e-9), Close: sdk.Known(2), Volume: sdk.Known(1e21), Closed: true},
 		{OpenTime: now, Close: sdk.Known(2.5)},
 	}}
-	const head = `{"symbol":"btc","interval":"1d","vs_currency":"usd","source":"s","as_of":"2026-05-17T12:00:00Z","stale":false,"candles":[`
+	const head = `{"symbol":"btc","interval":"1d","vs_currency":"usd","source":"s","as_of":"2026-05-17T12:00:00Z","note":null,"stale":false,"candles":[`
 	const newest = `{"open_time":"2026-05-17T12:00:00Z","open_time_ms":1779019200000,"open":null,"high":null,"low":null,"close":2.5,"volume":null,"closed":false}`
 	const second = `{"open_time":"2026-05-16T12:00:00Z","open_time_ms":1778932800000,"open":1,"high":3,"low":0.000000001,"close":2,` +
 		`"volume":1000000000000000000000,"closed":true}`

@@ -217,6 +217,12 @@ func (c *climb) load(ctx context.Context) {
 				ttl = min(ttl, c.r.opts.PoorTTL)
 			}
 			fresh := now.Add(ttl)
+			if soonest := now.Add(min(minLife, ttl)); !got.until.IsZero() && got.until.Before(fresh) {
+				fresh = soonest
+				if got.until.After(soonest) {
+					fresh = got.until
+				}
+			}
 			s.best, s.tier = c.k.entry(s.key, got.noun, now, fresh, fresh.Add(c.k.strategy.StaleFor)), TierMiss
 			s.writeCache, s.writeStore = true, true
 			c.keep(s)
@@ -266,6 +272,10 @@ const (
 	minFailureTTL = time.Second
 	maxFailureTTL = 5 * time.Second
 )
+
+// minLife is how long an answer is fresh at least, whatever it holds: a source that lags behind its own clock must not be
+// asked by every request.
+const minLife = 5 * time.Second
 
 // minRetry and maxRetry bound the pause after a load that failed while a stale value could be served.
 const (

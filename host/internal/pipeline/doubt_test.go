@@ -244,3 +244,31 @@ func TestPartsAreMadeOnce(t *testing.T) {
 		t.Errorf("made %d, kept %d", made, n)
 	}
 }
+
+// Candles are fresh until the next one closes, however long their strategy is.
+func TestCandlesEndWithTheirLastOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r, end := running(w)
+		defer end()
+		for interval, most := range map[sdk.Interval]time.Duration{
+			sdk.Interval1m: time.Minute, sdk.Interval1h: time.Hour, sdk.Interval1d: 3 * time.Hour,
+		} {
+			a, err := r.Candles(t.Context(), "btc", "usd", interval, 30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if life := a.FreshUntil().Sub(a.StoredAt()); life > most || life < most/2 {
+				t.Errorf("%s: fresh for %v", interval, life)
+			}
+		}
+		time.Sleep(24*time.Hour - 10*time.Second - time.Since(time.Now().Truncate(24*time.Hour)))
+		a, err := r.Candles(t.Context(), "eth", "usd", sdk.Interval1d, 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if life := a.FreshUntil().Sub(a.StoredAt()); life > 10*time.Second {
+			t.Errorf("ten seconds before midnight: fresh for %v", life)
+		}
+	})
+}

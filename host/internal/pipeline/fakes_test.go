@@ -73,7 +73,7 @@ func (s *fakeSource) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.C
 	}
 	return sdk.Candles{
 		Symbol: req.Asset.Symbol, Interval: req.Interval, VsCurrency: req.VsCurrency, Source: s.name,
-		Items: []sdk.Candle{{OpenTime: time.Unix(0, 0), Close: sdk.Known(1), Closed: true}},
+		Items: []sdk.Candle{{OpenTime: time.Now().Truncate(req.Interval.Duration()), Close: sdk.Known(1)}},
 	}, nil
 }
 

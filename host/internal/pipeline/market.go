@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/process"
@@ -282,10 +283,20 @@ func (r *Requests) loadCandles(ctx context.Context, q question) (out loaded) {
 			candles.ID = asset.ID
 		}
 		candles.Source = a.name
-		out.noun, out.poor = candles, !a.first
+		out.noun, out.poor, out.until = candles, !a.first, nextClose(candles)
 		return errEnough
 	})
 	return out
+}
+
+// nextClose is when the next candle of a series closes: until then its closed candles are all there are.
+func nextClose(candles sdk.Candles) time.Time {
+	last := candles.Items[len(candles.Items)-1]
+	next := last.OpenTime.Add(candles.Interval.Duration())
+	if last.Closed {
+		next = next.Add(candles.Interval.Duration())
+	}
+	return next
 }
 
 // Global answers how the whole market is.

@@ -11,7 +11,7 @@ import (
 )
 
 // Strategy is how long an answer is fresh, and how long it may still be served, marked stale, when nothing better can be
-// had. An answer that has been stale for less than another TTL is served while it is refreshed; an older one only when
+// had. An answer that has been stale for less than it was fresh is served while it is refreshed; an older one only when
 // loading fails.
 type Strategy struct {
 	TTL      time.Duration

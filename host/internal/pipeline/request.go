@@ -47,6 +47,8 @@ type loaded struct {
 	poor bool
 	// stale answers are made of what is stale: no better than an older answer that is there, and stale themselves.
 	stale bool
+	// until is when something that the answer holds is certain to change; zero when nothing is.
+	until time.Time
 }
 
 // outcome is what a question comes to.
@@ -217,7 +219,7 @@ func (r *Requests) peek(k *kind, q question) (outcome, bool) {
 		return outcome{answer: Answer{entry: e, reps: e.reps, Tier: TierNear}, err: e.err}, true
 	case e.err != nil || !now.Before(e.staleUntil):
 		return outcome{}, false
-	case (!q.insist && now.Before(e.freshUntil.Add(k.strategy.TTL))) || now.UnixNano() < e.retryAt.Load():
+	case (!q.insist && now.Before(e.freshUntil.Add(e.freshUntil.Sub(e.storedAt)))) || now.UnixNano() < e.retryAt.Load():
 		return outcome{answer: k.stale(e)}, true
 	default:
 		return outcome{}, false
