@@ -120,7 +120,7 @@ func (c *call) refused(err error) error {
 func (c *call) statusFault(ctx context.Context, got reply) *sdk.Error {
 	client := c.client
 	now := time.Now()
-	fault, reason := client.classify(c.label, got)
+	fault, reason := c.classify(got)
 	told := fault.RetryAfter
 	switch fault.Kind {
 	case sdk.RateLimited, sdk.Unavailable, sdk.PermissionDenied:

@@ -45,8 +45,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Classify reads the upstream's own error replies: every status but 2xx. It returns an *sdk.Error, whose RetryAfter
 	// silences the client for that long, with its message as the reason that anonymous clients may see; or nil to go by
-	// the status alone. The body is at most 64 KiB. What it quotes of the body is shortened by the client, after keys
-	// have been taken out; it must not be cut before.
+	// the status alone, where a 404 or 410 is NotFound with a body of JSON and BadUpstream without. The body is at most
+	// 64 KiB. What it quotes of the body is shortened by the client, after keys have been taken out; it must not be cut
+	// before.
 	Classify func(status int, header http.Header, body []byte) error
 	// OnReply sees the header of every reply, before its body is read. It may call Silence.
 	OnReply func(status int, header http.Header)
@@ -67,6 +68,9 @@ type Request struct {
 	// Path below the base URL, escaped, with a leading slash.
 	Path  string
 	Query url.Values
+	// Fixed is true for a path that exists whatever is asked for, such as that of a list: what would be NotFound is
+	// BadUpstream then, because it is the base URL that is wrong.
+	Fixed bool
 	// Weight that the call takes from the budget; 0 counts as 1.
 	Weight int
 	// Retries is how often to try again within the deadline after a 429, a 5xx or a broken connection; at most 3.

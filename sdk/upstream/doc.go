@@ -26,6 +26,11 @@
 // does not read HTTP dates. A 429 without a Retry-After silences the client for a minute, yet the call that met it may
 // go on to try 1 s, 2 s and 4 s later if it was allowed retries; when it gets through, the silence is over.
 //
+// A 404 or 410 has two meanings: the upstream does not have what was asked for, or the base URL is wrong and something
+// else answers, such as a proxy. Only the first may count as an upstream at work, else a source that can never answer
+// looks healthy. An API says in JSON what it does not have, so a page, a text or nothing at all is BadUpstream. Where the
+// upstream has words of its own for it, Classify should ask for those; a path that always exists is Request.Fixed.
+//
 // Errors name the method, the path and the status, and never the host, the query or a header, because keys live there.
 // What the upstream says is quoted, shortened and searched for the keys first: some upstreams echo them.
 //

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,21 +82,37 @@ func plainCause(err error) string {
 
 // classify says what an error reply means, in the words of Options.Classify if it knows, else by the status; and what
 // reason a silence that follows from it has.
-func (c *Client) classify(label string, got reply) (*sdk.Error, string) {
-	prefix := fmt.Sprintf("%s: %d", label, got.status)
-	if c.opts.Classify != nil {
-		if err := c.opts.Classify(got.status, got.header, got.body); err != nil {
-			fault := &sdk.Error{Kind: sdk.KindOf(err), RetryAfter: sdk.RetryAfter(err), Message: prefix}
-			text := c.clean(err.Error())
-			fault.Message += ": " + text
+func (c *call) classify(got reply) (fault *sdk.Error, reason string) {
+	opts := c.client.opts
+	prefix := fmt.Sprintf("%s: %d", c.label, got.status)
+	fault = &sdk.Error{Kind: kindOfStatus(got.status), Message: prefix + " " + http.StatusText(got.status)}
+	if fault.Kind == sdk.NotFound && !isDocument(got.body) {
+		fault.Kind = sdk.BadUpstream
+		fault.Message += " without a word in JSON; is the address right?"
+	}
+	if opts.Classify != nil {
+		if err := opts.Classify(got.status, got.header, got.body); err != nil {
+			text := c.client.clean(err.Error())
+			fault = &sdk.Error{Kind: sdk.KindOf(err), RetryAfter: sdk.RetryAfter(err), Message: prefix + ": " + text}
 			if fault.RetryAfter > 0 {
-				return fault, text
+				reason = text
 			}
-			return fault, fmt.Sprintf("%s, status %d", fault.Kind, got.status)
 		}
 	}
-	fault := &sdk.Error{Kind: kindOfStatus(got.status), Message: prefix + " " + http.StatusText(got.status)}
-	return fault, fmt.Sprintf("%s, status %d", fault.Kind, got.status)
+	if c.req.Fixed && fault.Kind == sdk.NotFound {
+		fault.Kind = sdk.BadUpstream
+		fault.Message += "; is the address right?"
+	}
+	if reason == "" {
+		reason = fmt.Sprintf("%s, status %d", fault.Kind, got.status)
+	}
+	return fault, reason
+}
+
+// isDocument reports whether a body is an object or an array of JSON. The text "404" is JSON too, and says nothing.
+func isDocument(body []byte) bool {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[') && json.Valid(body)
 }
 
 // kindOfStatus is what a status means where nothing more is known.

@@ -109,7 +109,7 @@ func TestOverTheWire(t *testing.T) {
 	defer c.Close()
 	for path, kind := range map[string]sdk.Kind{
 		"/reset": sdk.Unavailable, "/short": sdk.BadUpstream, "/away": sdk.BadUpstream, "/loop": sdk.BadUpstream,
-		"/slow": sdk.Unavailable, "/none": sdk.NotFound, "/echo": sdk.InvalidArgument,
+		"/slow": sdk.Unavailable, "/none": sdk.BadUpstream, "/echo": sdk.InvalidArgument,
 	} {
 		t.Run(path, func(t *testing.T) {
 			var v struct{ A int }
