@@ -150,7 +150,7 @@ func (s *source) chart(ctx context.Context, id string, req sdk.CandlesRequest, n
 	var reply struct {
 		Prices []point `json:"prices"`
 	}
-	err := s.client.GetJSON(ctx, upstream.Request{
+	err := s.Client.GetJSON(ctx, upstream.Request{
 		Path: "/coins/" + url.PathEscape(id) + "/market_chart", Retries: req.Retries,
 		Query: url.Values{"vs_currency": {req.VsCurrency}, "days": {strconv.Itoa(days)}, "precision": {"full"}},
 	}, &reply)
@@ -206,7 +206,7 @@ func (s *source) ohlc(ctx context.Context, id string, req sdk.CandlesRequest, no
 		note += "; the past " + strconv.Itoa(most) + " candles at most"
 	}
 	var bars []bar
-	err := s.client.GetJSON(ctx, upstream.Request{
+	err := s.Client.GetJSON(ctx, upstream.Request{
 		Path: "/coins/" + url.PathEscape(id) + "/ohlc", Retries: req.Retries,
 		Query: url.Values{"vs_currency": {req.VsCurrency}, "days": {strconv.Itoa(days)}, "precision": {"full"}},
 	}, &bars)

@@ -29,11 +29,11 @@ const (
 	planPro  = "pro"
 )
 
-// source is the island.
+// source is the island. CoinGecko is all that it holds, so its health, metrics and end are those of the client.
 type source struct {
-	client *upstream.Client
-	name   string
-	pages  int
+	upstream.Life
+	name  string
+	pages int
 	// wall is how many days back the key may look; 0 for any.
 	wall int
 	// now is the clock.
@@ -74,7 +74,7 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 		perMinute = set.CallsPerMinute
 	}
 	s.name, s.pages = cfg.Name, set.CataloguePages
-	s.client = upstream.New(upstream.Options{
+	s.Client = upstream.New(upstream.Options{
 		BaseURL:  set.URL,
 		Headers:  map[string]sdk.Secret{header: set.APIKey},
 		Limit:    upstream.Limit{PerMinute: perMinute},
@@ -118,32 +118,4 @@ func (set settings) plan() string {
 		return planPro
 	}
 	return planDemo
-}
-
-// Health is that of the upstream: degraded while CoinGecko fails or asked for silence, never failed.
-func (s *source) Health(context.Context) sdk.Health {
-	if s.client == nil {
-		return sdk.Failed("not initialized")
-	}
-	part := s.client.Health()
-	if part.Status != sdk.StatusOK {
-		return sdk.Degraded(part.Reason, part)
-	}
-	return sdk.Healthy(part)
-}
-
-// Metrics are those of the upstream.
-func (s *source) Metrics(context.Context) (sdk.Metrics, error) {
-	if s.client == nil {
-		return nil, nil
-	}
-	return s.client.Metrics(), nil
-}
-
-// Shutdown ends the connections.
-func (s *source) Shutdown(context.Context) error {
-	if s.client != nil {
-		s.client.Close()
-	}
-	return nil
 }
