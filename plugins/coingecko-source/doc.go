@@ -10,6 +10,9 @@
 // ended there, and the last price, which is the current one, belongs to the day that still runs. Its volumes are left
 // out, because they are sums over the past 24 hours in money, not units of the asset within the candle.
 //
+// A 404 is a coin that does not exist only where CoinGecko says so in its own words, about a path that names a coin.
+// Anything else comes from a wrong url or from something in between, and must show in the health.
+//
 // The stamps of /ohlc are close times and become open times here; a reply whose candles turn out to be of another
 // length than asked for is refused.
 package main

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -58,6 +59,20 @@ func readFault(body []byte) fault {
 	return fault{message: message}
 }
 
+// missing reports whether the reply says, in CoinGecko's own words, that there is no such coin. That there is no such
+// path is said in the same shapes, and other servers write {"error":"Not Found"} too.
+func (f fault) missing(status int) bool {
+	text := strings.ToLower(f.message)
+	switch {
+	case strings.HasPrefix(text, "incorrect path"):
+		return false
+	case f.code == status:
+		return true
+	default:
+		return text == "coin not found" || strings.HasPrefix(text, "could not find coin")
+	}
+}
+
 // classify says what an error reply means, nil where the status says it all.
 func classify(status int, body []byte) error {
 	f := readFault(body)
@@ -70,12 +85,15 @@ func classify(status int, body []byte) error {
 		return sdk.Errorf(sdk.RateLimited, "too many calls")
 	case bytes.Contains(body, []byte("Error 1015")) || bytes.Contains(body, []byte("You are being rate limited")):
 		return sdk.Errorf(sdk.RateLimited, "the page of a rate limiter")
-	case f.message == "":
-		return nil
 	case strings.Contains(f.message, "vs_currency"):
 		return sdk.Errorf(sdk.Unsupported, "%s", f.message)
-	case status == http.StatusNotFound:
-		return sdk.Errorf(sdk.NotFound, "%s", f.message)
+	case status == http.StatusNotFound, status == http.StatusGone:
+		if f.missing(status) {
+			return sdk.Errorf(sdk.NotFound, "%s", f.message)
+		}
+		return sdk.Errorf(sdk.BadUpstream, `%s; is the setting "url" right?`, cmp.Or(f.message, "not in CoinGecko's words"))
+	case f.message == "":
+		return nil
 	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
 		return sdk.Errorf(sdk.InvalidArgument, "%s", f.message)
 	default:

@@ -29,7 +29,7 @@ type globalReply struct {
 // Global asks for the state of the whole market. The change of the market cap is known in US dollars only.
 func (s *source) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
 	var reply globalReply
-	if err := s.Client.GetJSON(ctx, upstream.Request{Path: "/global", Retries: req.Retries}, &reply); err != nil {
+	if err := s.Client.GetJSON(ctx, upstream.Request{Path: "/global", Fixed: true, Retries: req.Retries}, &reply); err != nil {
 		return sdk.Global{}, err
 	}
 	return reply.global(req.VsCurrency, s.name, s.now())
@@ -72,7 +72,7 @@ type listRow struct {
 func (s *source) Catalogue(ctx context.Context, req sdk.CatalogueRequest) ([]sdk.Asset, error) {
 	var list []listRow
 	query := url.Values{"include_platform": {"false"}}
-	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/coins/list", Query: query, Retries: req.Retries}, &list)
+	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/coins/list", Fixed: true, Query: query, Retries: req.Retries}, &list)
 	if err != nil {
 		return nil, err
 	}

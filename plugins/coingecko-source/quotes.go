@@ -167,6 +167,6 @@ func (s *source) markets(ctx context.Context, query url.Values, page int, vs str
 	query.Set("sparkline", "false")
 	query.Set("precision", "full")
 	var rows []marketRow
-	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/coins/markets", Query: query, Retries: retries}, &rows)
+	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/coins/markets", Fixed: true, Query: query, Retries: retries}, &rows)
 	return rows, err
 }
