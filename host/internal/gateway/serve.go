@@ -181,6 +181,7 @@ func (g *Gateway) fail(rctx *fasthttp.RequestCtx, err error) {
 		id.take(rctx.Request.Header.PeekCanonical(nameRequestID))
 		always(rctx, &id)
 		anyOrigin.set(&rctx.Response.Header)
+		exposed.set(&rctx.Response.Header)
 		rc = g.begin(rctx, &id)
 	}
 	var ready *problem
