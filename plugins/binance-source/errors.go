@@ -49,11 +49,12 @@ func classify(status int, header http.Header, body []byte, now time.Time) error 
 	case http.StatusForbidden:
 		return &sdk.Error{Kind: sdk.PermissionDenied, Message: "refused by the firewall", RetryAfter: refusedFor}
 	}
-	if !readable {
-		return nil
-	}
-	if kind, ok := errorCodes[reply.Code]; ok {
+	if kind, ok := errorCodes[reply.Code]; readable && ok {
 		return sdk.Errorf(kind, "%d %s", reply.Code, reply.Text)
+	}
+	if status == http.StatusNotFound || status == http.StatusGone {
+		// Binance answers an unknown symbol with a code; without one it is the path that is unknown.
+		return sdk.Errorf(sdk.BadUpstream, `no such path; is the setting "url" right?`)
 	}
 	return nil
 }

@@ -40,18 +40,23 @@ func TestFaults(t *testing.T) {
 		"restricted": {
 			fail(451, `{"code":0,"msg":"Service unavailable from a restricted location."}`), sdk.PermissionDenied, time.Minute, restrictedLocation,
 		},
-		"firewall":        {fail(403, "<html><h1>403 Forbidden</h1></html>"), sdk.PermissionDenied, time.Minute, "firewall"},
-		"500":             {fail(500, ""), sdk.Unavailable, 0, "unavailable"},
-		"truncated JSON":  {fail(200, `[[1779105600000,"1","2`), sdk.BadUpstream, 0, "bad upstream"},
-		"a page":          {fail(200, "<html></html>"), sdk.BadUpstream, 0, "bad upstream"},
-		"short candle":    {fail(200, `[[1779105600000,"1"]]`), sdk.BadUpstream, 0, "bad upstream"},
-		"null price":      {fail(200, `[[1779105600000,null,"1","1","1","1",1779105659999]]`), sdk.BadUpstream, 0, "bad upstream"},
-		"reset":           {reset, sdk.Unavailable, 0, "unavailable"},
-		"silence":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, sdk.Unavailable, 0, "unavailable"},
-		"unknown symbol":  {fail(400, `{"code":-1121,"msg":"Invalid symbol."}`), sdk.NotFound, 0, ""},
-		"interval":        {fail(400, `{"code":-1120,"msg":"Invalid interval."}`), sdk.InvalidArgument, 0, ""},
-		"characters":      {fail(400, `{"code":-1100,"msg":"Illegal characters found."}`), sdk.InvalidArgument, 0, ""},
-		"weight in a 400": {fail(400, `{"code":-1003,"msg":"Too many requests."}`), sdk.RateLimited, time.Minute, "rate limited"},
+		"firewall":             {fail(403, "<html><h1>403 Forbidden</h1></html>"), sdk.PermissionDenied, time.Minute, "firewall"},
+		"500":                  {fail(500, ""), sdk.Unavailable, 0, "unavailable"},
+		"truncated JSON":       {fail(200, `[[1779105600000,"1","2`), sdk.BadUpstream, 0, "bad upstream"},
+		"a page":               {fail(200, "<html></html>"), sdk.BadUpstream, 0, "bad upstream"},
+		"short candle":         {fail(200, `[[1779105600000,"1"]]`), sdk.BadUpstream, 0, "bad upstream"},
+		"null price":           {fail(200, `[[1779105600000,null,"1","1","1","1",1779105659999]]`), sdk.BadUpstream, 0, "bad upstream"},
+		"reset":                {reset, sdk.Unavailable, 0, "unavailable"},
+		"silence":              {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, sdk.Unavailable, 0, "unavailable"},
+		"unknown symbol":       {fail(400, `{"code":-1121,"msg":"Invalid symbol."}`), sdk.NotFound, 0, ""},
+		"unknown symbol, 404":  {fail(404, `{"code":-1121,"msg":"Invalid symbol."}`), sdk.NotFound, 0, ""},
+		"no such path":         {fail(404, "<html><h1>404 Not Found</h1></html>"), sdk.BadUpstream, 0, "bad upstream"},
+		"no such path, JSON":   {fail(404, `{"code":-1000,"msg":"An unknown error occurred."}`), sdk.BadUpstream, 0, "bad upstream"},
+		"no path, other words": {fail(404, `{"status":404,"error":"Not Found"}`), sdk.BadUpstream, 0, "bad upstream"},
+		"no such path, gone":   {fail(410, ""), sdk.BadUpstream, 0, "bad upstream"},
+		"interval":             {fail(400, `{"code":-1120,"msg":"Invalid interval."}`), sdk.InvalidArgument, 0, ""},
+		"characters":           {fail(400, `{"code":-1100,"msg":"Illegal characters found."}`), sdk.InvalidArgument, 0, ""},
+		"weight in a 400":      {fail(400, `{"code":-1003,"msg":"Too many requests."}`), sdk.RateLimited, time.Minute, "rate limited"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, e := serve(t, "timeout", "200ms")
@@ -82,6 +87,19 @@ func TestFaults(t *testing.T) {
 				t.Errorf("asked %v while silent", e.asked)
 			}
 		})
+	}
+}
+
+func TestAWrongAddressIsNotAGonePair(t *testing.T) {
+	for _, path := range []string{pathInfo, pathTickers} {
+		s, e := serve(t)
+		e.answer(path, fail(404, `{"status":404,"error":"Not Found"}`))
+		if _, err := quotes(t, s, "usd", "btc"); !errors.Is(err, sdk.BadUpstream) || e.count(path) != 1 {
+			t.Errorf("%s: %v after %d calls", path, err, e.count(path))
+		}
+		if h := s.Health(t.Context()); h.Status != sdk.StatusDegraded {
+			t.Errorf("%s: health is %+v", path, h)
+		}
 	}
 }
 
