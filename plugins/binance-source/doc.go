@@ -6,6 +6,11 @@
 // Binance trades against USDT, not against the US dollar. What is asked for in usd is answered from the USDT pair, and a
 // note on every answer says so. Another currency is answered from its own pair or not at all.
 //
+// Binance knows symbols and nothing else, so a pair is matched by its symbol alone, and the answer carries the id that was
+// asked for unproven: of two coins with one symbol, both get the figures of the one that is traded. No note says so,
+// because it would stand on every answer alike, each ticker of a stream included, and tell a reader nothing about the one
+// at hand, whereas the note about USDT says in what the figures are. The README says it instead.
+//
 // Binance refuses a whole list of symbols when one of them is unknown. The island therefore keeps the list of what is
 // traded, for six hours, and asks for nothing else. Callers that need the list at the same time share one load of it.
 // Candles in usd need no list: one symbol that does not exist is an answer by itself, and a call saved.
