@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
@@ -67,12 +69,23 @@ func newJanitor() *cobra.Command {
 	}
 }
 
+// How long and how often the janitor tries to take the lock of its host over.
+const (
+	lockGrace = 500 * time.Millisecond
+	lockPause = 5 * time.Millisecond
+)
+
 // sweepAfter removes what a host left in its run directory, unless another host has taken it over by now and sweeps it
 // itself.
 func sweepAfter(path string) error {
 	lock := flock.New(filepath.Join(path, lockName))
-	locked, err := lock.TryLock()
-	if err != nil || !locked {
+	// The pipe of a dying host may end a moment before its lock does.
+	ctx, cancel := context.WithTimeout(context.Background(), lockGrace)
+	defer cancel()
+	if locked, err := lock.TryLockContext(ctx, lockPause); !locked {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil // another host
+		}
 		return err
 	}
 	d := &runDir{path: path, lock: lock}

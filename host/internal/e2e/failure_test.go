@@ -199,7 +199,9 @@ func TestKilledHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-h.done
-	eventually(t, time.Second, "nothing is left", func() error {
+	died := time.Now()
+	// It takes a few milliseconds and is promised within a second; a busy machine may be slow to run those who clean up.
+	eventually(t, 3*time.Second, "nothing is left", func() error {
 		for name, pid := range pids {
 			if err := gone(pid); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -212,6 +214,7 @@ func TestKilledHost(t *testing.T) {
 			return nil // what is removed meanwhile is welcome to be gone
 		})
 	})
+	t.Logf("nothing was left after %v", time.Since(died))
 	again := startHost(t, m, env)
 	again.ok(t, "/api/crypto-report/btc")
 }
