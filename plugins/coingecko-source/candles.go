@@ -21,6 +21,15 @@ const (
 	nowSlack = 10 * time.Minute
 )
 
+// series is what a reply holds.
+type series struct {
+	// items are candles, oldest first and each once.
+	items []sdk.Candle
+	// newest is the stamp of the newest price; that of an open candle lies ahead.
+	newest time.Time
+	note   string
+}
+
 // point is one [ms, figure] of a chart.
 type point struct {
 	at    time.Time
@@ -97,24 +106,22 @@ func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candl
 	if out.ID == "." || out.ID == ".." {
 		return sdk.Candles{}, sdk.Errorf(sdk.NotFound, "no coin %q", out.ID)
 	}
-	var err error
-	var note string
+	ask := s.ohlc
 	if req.Interval == sdk.Interval1h || req.Interval == sdk.Interval1d {
-		out.Items, note, err = s.chart(ctx, out.ID, req, now)
-	} else {
-		out.Items, note, err = s.ohlc(ctx, out.ID, req, now)
+		ask = s.chart
 	}
+	found, err := ask(ctx, out.ID, req, now)
 	if err != nil {
 		return sdk.Candles{}, err
 	}
-	if len(out.Items) == 0 {
+	if len(found.items) == 0 {
 		return sdk.Candles{}, sdk.Errorf(sdk.NotFound, "no prices of %q in %q", out.ID, req.VsCurrency)
 	}
-	if note != "" {
-		notes = append(notes, note)
+	if found.newest.Before(now) {
+		out.AsOf = found.newest
 	}
-	out.Items = out.Items[max(len(out.Items)-req.Limit, 0):]
-	out.Note = strings.Join(notes, "; ")
+	out.Items = found.items[max(len(found.items)-req.Limit, 0):]
+	out.Note = strings.Join(append(notes, found.note), "; ")
 	return out, nil
 }
 
@@ -134,7 +141,7 @@ func (s *source) resolve(ctx context.Context, req sdk.CandlesRequest) (string, e
 }
 
 // chart asks /market_chart, which is hourly from 2 to 90 days and daily beyond.
-func (s *source) chart(ctx context.Context, id string, req sdk.CandlesRequest, now time.Time) ([]sdk.Candle, string, error) {
+func (s *source) chart(ctx context.Context, id string, req sdk.CandlesRequest, now time.Time) (series, error) {
 	note := "closes only, without highs, lows and volumes"
 	// One day more than asked for, because the first and the last are not whole.
 	days := min(max((req.Limit+23)/24+1, 2), 90)
@@ -155,16 +162,27 @@ func (s *source) chart(ctx context.Context, id string, req sdk.CandlesRequest, n
 		Query: url.Values{"vs_currency": {req.VsCurrency}, "days": {strconv.Itoa(days)}, "precision": {"full"}},
 	}, &reply)
 	if err != nil {
-		return nil, "", err
+		return series{}, err
 	}
-	return closesOf(reply.Prices, req.Interval.Duration(), now), note, nil
+	found := closesOf(reply.Prices, req.Interval.Duration(), now)
+	found.note = note
+	return found, nil
 }
 
-// closesOf makes candles of prices that were taken near the ends of the intervals, in any order, the newest one now.
-func closesOf(prices []point, interval time.Duration, now time.Time) []sdk.Candle {
+// reach is how far from the end of a candle a price may have been taken to be its close.
+func reach(interval time.Duration) time.Duration {
+	if interval >= day {
+		return time.Hour
+	}
+	return 10 * time.Minute
+}
+
+// closesOf makes candles of prices that were taken near the ends of the intervals, in any order, the newest one now. A
+// price that was taken elsewhere is the close of nothing.
+func closesOf(prices []point, interval time.Duration, now time.Time) series {
 	prices = slices.DeleteFunc(slices.Clone(prices), func(p point) bool { return !p.value.IsKnown() })
 	if len(prices) == 0 {
-		return nil
+		return series{}
 	}
 	slices.SortStableFunc(prices, func(a, b point) int { return a.at.Compare(b.at) })
 	newest := prices[len(prices)-1]
@@ -172,8 +190,11 @@ func closesOf(prices []point, interval time.Duration, now time.Time) []sdk.Candl
 	nearest := map[time.Time]point{}
 	for i, p := range prices {
 		end := p.at.Round(interval)
-		off := p.at.Sub(end).Abs()
-		if end.After(newest.at) || (i == len(prices)-1 && off > nowSlack) {
+		off, most := p.at.Sub(end).Abs(), reach(interval)
+		if i == len(prices)-1 {
+			most = nowSlack
+		}
+		if end.After(newest.at) || off > most {
 			continue
 		}
 		if before, ok := nearest[end]; !ok || off < before.at.Sub(end).Abs() {
@@ -186,11 +207,12 @@ func closesOf(prices []point, interval time.Duration, now time.Time) []sdk.Candl
 	}
 	slices.SortFunc(out, func(a, b sdk.Candle) int { return a.OpenTime.Compare(b.OpenTime) })
 	// The newest price lies at or after every end that was kept, so its candle comes last.
-	return append(out, sdk.Candle{OpenTime: newest.at.Truncate(interval), Close: newest.value})
+	out = append(out, sdk.Candle{OpenTime: newest.at.Truncate(interval), Close: newest.value})
+	return series{items: out, newest: newest.at}
 }
 
 // ohlc asks /ohlc, whose candles last 30 minutes for 1 day, 4 hours up to 30 days, and 4 days beyond.
-func (s *source) ohlc(ctx context.Context, id string, req sdk.CandlesRequest, now time.Time) ([]sdk.Candle, string, error) {
+func (s *source) ohlc(ctx context.Context, id string, req sdk.CandlesRequest, now time.Time) (series, error) {
 	days := 1
 	if req.Interval == sdk.Interval4h {
 		days = 30
@@ -211,19 +233,20 @@ func (s *source) ohlc(ctx context.Context, id string, req sdk.CandlesRequest, no
 		Query: url.Values{"vs_currency": {req.VsCurrency}, "days": {strconv.Itoa(days)}, "precision": {"full"}},
 	}, &bars)
 	if err != nil {
-		return nil, "", err
+		return series{}, err
 	}
-	candles, err := candlesOf(bars, interval, now)
-	return candles, note, err
+	found, err := candlesOf(bars, interval, now)
+	found.note = note
+	return found, err
 }
 
 // candlesOf turns bars under their close times into candles under their open times. The last one's close time lies in
 // the future while it is open.
-func candlesOf(bars []bar, interval time.Duration, now time.Time) ([]sdk.Candle, error) {
+func candlesOf(bars []bar, interval time.Duration, now time.Time) (series, error) {
 	bars = slices.DeleteFunc(slices.Clone(bars), func(b bar) bool { return !b.close.IsKnown() })
 	slices.SortStableFunc(bars, func(a, b bar) int { return a.closes.Compare(b.closes) })
 	var shortest time.Duration
-	var out []sdk.Candle
+	var found series
 	for i, b := range bars {
 		if i > 0 {
 			gap := b.closes.Sub(bars[i-1].closes)
@@ -235,14 +258,15 @@ func candlesOf(bars []bar, interval time.Duration, now time.Time) ([]sdk.Candle,
 		c := sdk.Candle{
 			OpenTime: end.Add(-interval), Open: b.open, High: b.high, Low: b.low, Close: b.close, Closed: !end.After(now),
 		}
-		if n := len(out); n > 0 && out[n-1].OpenTime.Equal(c.OpenTime) {
-			out[n-1] = c
+		found.newest = b.closes
+		if n := len(found.items); n > 0 && found.items[n-1].OpenTime.Equal(c.OpenTime) {
+			found.items[n-1] = c
 			continue
 		}
-		out = append(out, c)
+		found.items = append(found.items, c)
 	}
 	if shortest != 0 && (shortest < interval/2 || shortest > interval*3/2) {
-		return nil, sdk.Errorf(sdk.BadUpstream, "candles of %s where %s were asked for", shortest, interval)
+		return series{}, sdk.Errorf(sdk.BadUpstream, "candles of %s where %s were asked for", shortest, interval)
 	}
-	return out, nil
+	return found, nil
 }

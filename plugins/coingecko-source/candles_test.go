@@ -84,6 +84,21 @@ func TestDailyCloses(t *testing.T) {
 			[]float64{11, 12, 13},
 			"16T00:00=11c 17T00:00=13",
 		},
+		"the first price of a coin that was listed in the morning closes nothing": {
+			[]time.Time{midnight(0).Add(9 * time.Hour), midnight(1), midnight(2), now},
+			[]float64{10, 11, 12, 13},
+			"16T00:00=11c 17T00:00=12c 18T00:00=13",
+		},
+		"nor does one of the evening, nor one of more than an hour past midnight": {
+			[]time.Time{midnight(0).Add(22 * time.Hour), midnight(2).Add(61 * time.Minute), now},
+			[]float64{10, 12, 13},
+			"18T00:00=13",
+		},
+		"an hour off is near enough": {
+			[]time.Time{midnight(0).Add(time.Hour), midnight(1).Add(-time.Hour), now},
+			[]float64{10, 11, 13},
+			"15T00:00=10c 16T00:00=11c 18T00:00=13",
+		},
 		"nulls are left out": {
 			[]time.Time{midnight(0), midnight(1), now},
 			[]float64{10, -1, 13},
@@ -108,7 +123,7 @@ func TestDailyCloses(t *testing.T) {
 				}
 			}
 			if got.ID != "bitcoin" || got.Symbol != "btc" || got.VsCurrency != "usd" || got.Source != "gecko" ||
-				got.Interval != sdk.Interval1d || !strings.Contains(got.Note, "closes only") || !got.AsOf.Equal(now) {
+				got.Interval != sdk.Interval1d || !strings.Contains(got.Note, "closes only") {
 				t.Errorf("got %+v", got)
 			}
 			if r := g.requests()[0]; r.URL.Path != "/api/v3/coins/bitcoin/market_chart" || g.query(0).Get("days") != "365" {
@@ -167,14 +182,73 @@ func TestDays(t *testing.T) {
 
 func TestHourlyCloses(t *testing.T) {
 	at := func(h, m int) time.Time { return time.Date(2026, 5, 18, h, m, 0, 0, time.UTC) }
-	s, _ := serve(t, at(11, 40), body(chartOf(
-		[]time.Time{at(8, 4), at(9, 6), at(10, 2), at(11, 40), at(11, 3)}, []float64{8, 9, 10, 12, 11},
-	)))
-	got, err := s.Candles(t.Context(), sdk.CandlesRequest{
-		Asset: sdk.Asset{ID: "bitcoin"}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 3,
-	})
-	if want := "18T09:00=10c 18T10:00=11c 18T11:00=12"; err != nil || show(got.Items) != want {
-		t.Errorf("got %s, %v; want %s", show(got.Items), err, want)
+	for name, tc := range map[string]struct {
+		at     []time.Time
+		prices []float64
+		want   string
+	}{
+		"jitter, the last two out of order": {
+			[]time.Time{at(8, 4), at(9, 6), at(10, 2), at(11, 40), at(11, 3)},
+			[]float64{8, 9, 10, 12, 11},
+			"18T09:00=10c 18T10:00=11c 18T11:00=12",
+		},
+		"what lies between two hours closes neither": {
+			[]time.Time{at(8, 29), at(9, 10), at(9, 49), at(11, 40)},
+			[]float64{8, 9, 10, 12},
+			"18T08:00=9c 18T11:00=12",
+		},
+		"ten minutes off are near enough": {
+			[]time.Time{at(8, 50), at(10, 11), at(11, 40)},
+			[]float64{9, 10, 12},
+			"18T08:00=9c 18T11:00=12",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := serve(t, at(11, 40), body(chartOf(tc.at, tc.prices)))
+			got, err := s.Candles(t.Context(), sdk.CandlesRequest{
+				Asset: sdk.Asset{ID: "bitcoin"}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 3,
+			})
+			if err != nil || show(got.Items) != tc.want {
+				t.Errorf("got %s, %v; want %s", show(got.Items), err, tc.want)
+			}
+		})
+	}
+}
+
+// TestAsOf sees that candles out of CoinGecko's cache do not look as if they were of now.
+func TestAsOf(t *testing.T) {
+	bars := func(closes ...time.Time) string {
+		var rows []string
+		for _, at := range closes {
+			rows = append(rows, fmt.Sprintf("[%d,1,2,0.5,1.5]", at.UnixMilli()))
+		}
+		return "[" + strings.Join(rows, ",") + "]"
+	}
+	early := noon.Add(-7 * time.Hour)
+	for name, tc := range map[string]struct {
+		interval sdk.Interval
+		reply    string
+		want     time.Time
+	}{
+		"as fresh as can be":      {sdk.Interval1d, chartOf([]time.Time{midnight(2), noon}, []float64{1, 2}), noon},
+		"cached":                  {sdk.Interval1d, chartOf([]time.Time{midnight(2), early}, []float64{1, 2}), early},
+		"cached, hourly":          {sdk.Interval1h, chartOf([]time.Time{early.Add(-time.Hour), early}, []float64{1, 2}), early},
+		"out of order":            {sdk.Interval1d, chartOf([]time.Time{early, midnight(2)}, []float64{2, 1}), early},
+		"the newest one is null":  {sdk.Interval1d, chartOf([]time.Time{midnight(2), early}, []float64{1, -1}), midnight(2)},
+		"ahead of this clock":     {sdk.Interval1d, chartOf([]time.Time{midnight(2), noon.Add(time.Minute)}, []float64{1, 2}), noon},
+		"an open candle":          {sdk.Interval4h, bars(noon, noon.Add(4*time.Hour)), noon},
+		"cached, no open candle":  {sdk.Interval30m, bars(early.Add(-30*time.Minute), early), early},
+		"candles in mixed orders": {sdk.Interval30m, bars(early, early.Add(-30*time.Minute)), early},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := serve(t, noon, body(tc.reply))
+			got, err := s.Candles(t.Context(), sdk.CandlesRequest{
+				Asset: sdk.Asset{ID: "bitcoin"}, VsCurrency: "usd", Interval: tc.interval, Limit: 1,
+			})
+			if err != nil || !got.AsOf.Equal(tc.want) || got.AsOf.Location() != time.UTC {
+				t.Errorf("as of %s, %v; want %s", got.AsOf, err, tc.want)
+			}
+		})
 	}
 }
 
@@ -275,15 +349,15 @@ func FuzzChart(f *testing.F) {
 			Prices []point `json:"prices"`
 		}
 		if json.Unmarshal(text, &chart) == nil {
-			inOrder(t, closesOf(chart.Prices, day, noon), day)
-			inOrder(t, closesOf(chart.Prices, time.Hour, noon), time.Hour)
+			inOrder(t, closesOf(chart.Prices, day, noon).items, day)
+			inOrder(t, closesOf(chart.Prices, time.Hour, noon).items, time.Hour)
 		}
 		var bars struct {
 			Prices []bar `json:"prices"`
 		}
 		if json.Unmarshal(text, &bars) == nil {
 			if out, err := candlesOf(bars.Prices, 4*time.Hour, noon); err == nil {
-				inOrder(t, out, 4*time.Hour)
+				inOrder(t, out.items, 4*time.Hour)
 			}
 		}
 	})

@@ -10,6 +10,13 @@
 // ended there, and the last price, which is the current one, belongs to the day that still runs. Its volumes are left
 // out, because they are sums over the past 24 hours in money, not units of the asset within the candle.
 //
+// A price counts as a close only if it was taken within an hour of midnight, or within ten minutes of the full hour. A
+// chart may begin anywhere, with the first price of a coin that was listed in the morning, and have holes; a day without a
+// close is known to be unknown, where a price from elsewhere would pass for one.
+//
+// CoinGecko caches charts for up to twelve hours. Candles are therefore as of the newest stamp in the reply, and of now
+// only where that one lies ahead, as that of an open candle does.
+//
 // A 404 is a coin that does not exist only where CoinGecko says so in its own words, about a path that names a coin.
 // Anything else comes from a wrong url or from something in between, and must show in the health.
 //
