@@ -59,7 +59,8 @@ island "sqlite-store" {
   enabled = env("DATABASE_URL", "") == ""
 
   config {
-    path = "${host.data_dir}/islands.db"
+    path      = "${host.data_dir}/islands.db"
+    retention = "8760h"    # a year of quotes; "0s" keeps them for ever
   }
 }
 
@@ -69,7 +70,8 @@ island "postgres-store" {
   enabled = env("DATABASE_URL", "") != ""
 
   config {
-    url = env("DATABASE_URL")
+    url       = env("DATABASE_URL")
+    retention = "8760h"    # a year of quotes; "0s" keeps them for ever
   }
 }
 

@@ -34,11 +34,17 @@ var manifests = map[string]sdk.Manifest{
 	},
 	"sqlite-store": {
 		Name: "sqlite-store", Layer: sdk.LayerInfrastructure, Roles: []sdk.Role{sdk.RoleStore},
-		Settings: []sdk.Setting{{Name: "path", Type: sdk.StringSetting, Required: true, Doc: "File of the database."}},
+		Settings: []sdk.Setting{
+			{Name: "path", Type: sdk.StringSetting, Required: true, Doc: "File of the database."},
+			{Name: "retention", Type: sdk.DurationSetting, Default: "0s", Doc: "How long quotes stay."},
+		},
 	},
 	"postgres-store": {
 		Name: "postgres-store", Layer: sdk.LayerInfrastructure, Roles: []sdk.Role{sdk.RoleStore},
-		Settings: []sdk.Setting{{Name: "url", Type: sdk.StringSetting, Required: true, Secret: true, Doc: "URL of the database."}},
+		Settings: []sdk.Setting{
+			{Name: "url", Type: sdk.StringSetting, Required: true, Secret: true, Doc: "URL of the database."},
+			{Name: "retention", Type: sdk.DurationSetting, Default: "0s", Doc: "How long quotes stay."},
+		},
 	},
 	"coingecko-source": {
 		Name: "coingecko-source", Layer: sdk.LayerExternalServices,
@@ -254,8 +260,8 @@ func TestShippedFileEmbedded(t *testing.T) {
 		t.Errorf("enabled islands (-want +got):\n%s", diff)
 	}
 	store, _ := cfg.Island("sqlite-store")
-	if store.Settings["path"] != "data/islands.db" {
-		t.Errorf("path of the store is %v", store.Settings["path"])
+	if diff := cmp.Diff(map[string]any{"path": "data/islands.db", "retention": "8760h"}, store.Settings); diff != "" {
+		t.Errorf("settings of the store (-want +got):\n%s", diff)
 	}
 	if off, there := cfg.Island("postgres-store"); !there || off.Enabled || off.Settings != nil || off.Manifest.Name != "" {
 		t.Errorf("the disabled store is %+v, there %v", off, there)
@@ -278,7 +284,7 @@ func TestShippedFileWithServers(t *testing.T) {
 	}
 	for island, want := range map[string]map[string]any{
 		"cache":          {"max_memory": "64MiB", "redis_url": "redis://user:hunter2@127.0.0.1:6379/0"},
-		"postgres-store": {"url": "postgres://u:hunter2@127.0.0.1/islands"},
+		"postgres-store": {"url": "postgres://u:hunter2@127.0.0.1/islands", "retention": "8760h"},
 		"coingecko-source": {
 			"url": "http://127.0.0.1:1/api/v3", "api_key": "hunter2",
 		},
