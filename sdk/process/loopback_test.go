@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -108,27 +110,40 @@ func TestDeadlinesAndCancellationsCrossTheWire(t *testing.T) {
 	}
 
 	ended := make(chan error, 1)
+	cancelled, cancel := context.WithCancel(t.Context())
 	e.does(func(ctx context.Context) error {
+		cancel() // Not before the island was asked, or it never would be.
 		<-ctx.Done()
 		ended <- ctx.Err()
 		return ctx.Err()
 	})
-	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := island.Quotes(short, sdk.QuotesRequest{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, sdk.DeadlineExceeded) {
-		t.Errorf("a deadline: %v", err)
-	}
-	if err := <-ended; err == nil {
-		t.Error("the island saw no end of its context")
-	}
-	cancelled, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
 	if _, err := island.Quotes(cancelled, sdk.QuotesRequest{}); !errors.Is(err, context.Canceled) || !errors.Is(err, sdk.Canceled) {
 		t.Errorf("a cancellation: %v", err)
 	}
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the island's context ended with %v", err)
 	}
+}
+
+// In the bubble no time passes while anything can be done, so that the call reaches the island before its deadline.
+func TestADeadlineEndsTheIslandsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, island := loopback(t)
+		ended := make(chan error, 1)
+		e.does(func(ctx context.Context) error {
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return ctx.Err()
+		})
+		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := island.Quotes(short, sdk.QuotesRequest{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, sdk.DeadlineExceeded) {
+			t.Errorf("a deadline: %v", err)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the island saw no end of its context")
+		}
+	})
 }
 
 func TestRequestIDCrossesTheWire(t *testing.T) {
@@ -274,9 +289,8 @@ func TestStreamsEnd(t *testing.T) {
 	})
 	t.Run("by the context", func(t *testing.T) {
 		gone := make(chan struct{})
-		e.does(func(ctx context.Context) error { defer close(gone); <-ctx.Done(); return ctx.Err() })
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
+		e.does(func(ctx context.Context) error { defer close(gone); cancel(); <-ctx.Done(); return ctx.Err() })
 		if err := island.Stream(ctx, sdk.StreamRequest{}, func(sdk.QuoteBatch) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
@@ -291,11 +305,12 @@ func TestStreamsEnd(t *testing.T) {
 		if err := island.Initialize(t.Context(), sdk.Config{}); err != nil {
 			t.Fatal(err)
 		}
-		e.does(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-		time.AfterFunc(20*time.Millisecond, stop)
+		var stopping sync.WaitGroup
+		e.does(func(ctx context.Context) error { stopping.Go(stop); <-ctx.Done(); return ctx.Err() })
 		if err := island.Stream(t.Context(), sdk.StreamRequest{}, func(sdk.QuoteBatch) error { return nil }); err == nil {
 			t.Error("no error")
 		}
+		stopping.Wait()
 	})
 }
 

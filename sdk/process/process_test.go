@@ -35,7 +35,11 @@ func executable(t *testing.T) string {
 // runDir is a folder with a short path, which that of a socket needs, whatever the name of the test.
 func runDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "run") //nolint:usetesting // t.TempDir holds the test's name.
+	parent := os.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "run") //nolint:usetesting // t.TempDir holds the test's name.
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,29 @@ func zombie(pid int) bool {
 	return err == nil && strings.Contains(string(stat), ") Z ")
 }
 
+// freeze stops a process and returns once none of its threads runs: the signal takes a moment to reach them. Where there
+// is no /proc that cannot be seen, and is not waited for.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	signal(t, pid, syscall.SIGSTOP)
+	for deadline := time.Now().Add(10 * time.Second); runs(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d runs in spite of SIGSTOP", pid)
+		}
+	}
+}
+
+// runs reports whether a thread of a process is not stopped.
+func runs(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // The pattern is well-formed.
+	for _, thread := range threads {
+		if stat, err := os.ReadFile(thread); err == nil && !strings.Contains(string(stat), ") T ") {
+			return true
+		}
+	}
+	return false
+}
+
 func TestKilledIslandIsNoticed(t *testing.T) {
 	dir := runDir(t)
 	p := initialized(t, process.LaunchOptions{RunDir: dir}, "")
@@ -84,7 +107,7 @@ func TestSignalsForTheHostDoNotEndItsIslands(t *testing.T) {
 func TestStoppingAFrozenIslandEnds(t *testing.T) {
 	dir := runDir(t)
 	p := initialized(t, process.LaunchOptions{RunDir: dir}, "")
-	signal(t, p.PID(), syscall.SIGSTOP)
+	freeze(t, p.PID())
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if h := p.Island().Health(ctx); h.Status != sdk.StatusFailed {
