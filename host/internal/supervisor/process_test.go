@@ -5,9 +5,12 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -20,31 +23,39 @@ import (
 )
 
 // mood is the island that the test binary becomes when the supervisor starts it.
-type mood struct{ sdk.Life }
+type mood struct {
+	sdk.Life
+	set moodSettings
+}
 
 // moodSettings of the island.
 type moodSettings struct {
-	Broken bool `setting:"broken" default:"false" doc:"Whether Initialize refuses."`
+	Broken bool   `setting:"broken" default:"false" doc:"Whether Initialize refuses."`
+	Until  string `setting:"until" default:"" doc:"The file that has to be there before a call is answered; none when empty."`
 }
 
 func (m *mood) Initialize(_ context.Context, cfg sdk.Config) error {
-	var set moodSettings
-	if err := cfg.Decode(&set); err != nil {
+	if err := cfg.Decode(&m.set); err != nil {
 		return err
 	}
-	if set.Broken {
+	if m.set.Broken {
 		return &sdk.Error{Kind: sdk.InvalidArgument, Setting: "broken", Message: `setting "broken": must be false`}
 	}
 	return nil
 }
 
 func (m *mood) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sentiment, error) {
-	select {
-	case <-time.After(50 * time.Millisecond):
-		return sdk.Sentiment{Value: sdk.Known(42), Label: "Fear"}, nil
-	case <-ctx.Done():
-		return sdk.Sentiment{}, ctx.Err()
+	for m.set.Until != "" {
+		if _, err := os.Stat(m.set.Until); err == nil {
+			break
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return sdk.Sentiment{}, ctx.Err()
+		}
 	}
+	return sdk.Sentiment{Value: sdk.Known(42), Label: "Fear"}, nil
 }
 
 // serveMood is the whole life of the island's process.
@@ -64,7 +75,7 @@ func startMood(t *testing.T, spec Spec, changed func(IslandStatus)) (*Supervisor
 	}
 	spec.Name, spec.Layer, spec.Path, spec.Enabled = "mood", sdk.LayerExternalServices, exe, true
 	spec.Env = map[string]string{"GORACE": "atexit_sleep_ms=0"} // The race detector takes a second to say nothing.
-	dir := t.TempDir()
+	dir := runDir(t)
 	s, err := New(Options{
 		Islands: []Spec{spec}, RunDir: dir, OnChange: changed,
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &testWriter{t: t}}),
@@ -73,6 +84,25 @@ func startMood(t *testing.T, spec Spec, changed func(IslandStatus)) (*Supervisor
 		t.Fatal(err)
 	}
 	return s, dir
+}
+
+// runDir is a folder with a path short enough for that of a socket below it, which has to fit in 108 bytes.
+func runDir(t *testing.T) string {
+	t.Helper()
+	parent := os.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "i") //nolint:usetesting // t.TempDir holds the test's name.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // testWriter shows a log with the test that made it.
@@ -87,7 +117,7 @@ func (w *testWriter) Write(p []byte) (int, error) {
 func untilAnswers(t *testing.T, s *Supervisor, generation uint64) time.Duration {
 	t.Helper()
 	start := time.Now()
-	for time.Since(start) < 10*time.Second {
+	for time.Since(start) < 20*time.Second {
 		if s.Generation("mood") >= generation {
 			if island, err := s.Island("mood"); err == nil && island.Health(t.Context()).Status == sdk.StatusOK {
 				return time.Since(start)
@@ -97,24 +127,6 @@ func untilAnswers(t *testing.T, s *Supervisor, generation uint64) time.Duration 
 	}
 	t.Fatalf("generation %d does not answer: %+v", generation, s.Status())
 	return 0
-}
-
-// untilSilent returns once the island does not answer: the signal that freezes a process takes a moment.
-func untilSilent(t *testing.T, s *Supervisor) {
-	t.Helper()
-	island, err := s.Island("mood")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		health := island.Health(ctx)
-		cancel()
-		if health.Status != sdk.StatusOK {
-			return
-		}
-	}
-	t.Fatal("the island answers all the time")
 }
 
 // signalMood sends a signal to the island's process.
@@ -129,6 +141,31 @@ func signalMood(t *testing.T, s *Supervisor, signal syscall.Signal) {
 	}
 }
 
+// freezeMood stops the island's process and returns once none of its threads runs: the signal takes a moment to reach
+// them. Where there is no /proc that cannot be seen, and is not waited for.
+func freezeMood(t *testing.T, s *Supervisor) {
+	t.Helper()
+	pid := s.Status()[0].PID
+	signalMood(t, s, syscall.SIGSTOP)
+	eventually(t, "the freeze", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // The pattern is well-formed.
+		return !slices.ContainsFunc(threads, func(thread string) bool {
+			stat, err := os.ReadFile(thread)
+			return err == nil && !strings.Contains(string(stat), ") T ")
+		})
+	})
+}
+
+// eventually fails the test when a condition does not come true.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
 // openFiles returns how many file descriptors this process has, -1 where that cannot be seen.
 func openFiles(t *testing.T) int {
 	t.Helper()
@@ -139,14 +176,16 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// The names of these tests are short, because a socket under their folders must fit in 108 bytes.
-
 func TestKill(t *testing.T) {
 	s, dir := startMood(t, Spec{Restart: Restart{MaxCrashes: 100, BackoffMin: time.Millisecond, BackoffMax: time.Millisecond}}, nil)
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	untilAnswers(t, s, 1)
+	// A keeper that grants a wish has started the goroutine that asks after the island's health.
+	if err := s.Reset(t.Context(), "mood"); err != nil {
+		t.Fatal(err)
+	}
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	for i := range uint64(8) {
 		signalMood(t, s, syscall.SIGKILL)
@@ -176,7 +215,7 @@ func TestKill(t *testing.T) {
 }
 
 func TestFreeze(t *testing.T) {
-	s, _ := startMood(t, Spec{Health: Health{Interval: 50 * time.Millisecond, Timeout: 500 * time.Millisecond, Misses: 2}}, nil)
+	s, _ := startMood(t, Spec{Health: Health{Interval: 50 * time.Millisecond, Timeout: 2 * time.Second, Misses: 2}}, nil)
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +225,7 @@ func TestFreeze(t *testing.T) {
 	if crash := s.Status()[0].LastCrash; crash == nil || crash.Cause != CauseHang {
 		t.Errorf("the crash is %+v", crash)
 	}
-	signalMood(t, s, syscall.SIGSTOP)
-	untilSilent(t, s)
+	freezeMood(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -202,7 +240,8 @@ func TestFreeze(t *testing.T) {
 func TestRestartDrains(t *testing.T) {
 	var mu sync.Mutex
 	var states []State
-	s, _ := startMood(t, Spec{}, func(status IslandStatus) {
+	answer := filepath.Join(t.TempDir(), "answer")
+	s, _ := startMood(t, Spec{Settings: map[string]any{"until": answer}}, func(status IslandStatus) {
 		mu.Lock()
 		defer mu.Unlock()
 		if n := len(states); n == 0 || states[n-1] != status.State {
@@ -217,21 +256,23 @@ func TestRestartDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	var calls sync.WaitGroup
-	begun := make(chan struct{}, 20)
 	for range 20 {
 		calls.Go(func() {
-			begun <- struct{}{}
 			if _, err := island.Sentiment(t.Context(), sdk.SentimentRequest{}); err != nil {
 				t.Errorf("a call in flight failed: %v", err)
 			}
 		})
 	}
-	for range 20 {
-		<-begun
-	}
-	time.Sleep(10 * time.Millisecond) // Into the 50 ms that the calls take.
-	if err := s.Restart(t.Context(), "mood"); err != nil {
-		t.Error(err)
+	g := s.keepers[0].current.Load()
+	eventually(t, "all calls in flight", func() bool { return g.calls.inFlight.Load() == 20 })
+	calls.Go(func() {
+		if err := s.Restart(t.Context(), "mood"); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the drain", g.calls.draining.Load)
+	if err := os.WriteFile(answer, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	calls.Wait()
 	if status := s.Status()[0]; status.Generation != 2 || status.LastCrash != nil {
