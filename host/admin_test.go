@@ -19,7 +19,11 @@ import (
 // shortDir is a folder whose name leaves room for a socket's path in 108 bytes.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "isl") //nolint:usetesting // the folders of t.TempDir have names that are too long
+	parent := os.TempDir()
+	if len(parent) > 30 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "isl") //nolint:usetesting // the folders of t.TempDir have names that are too long
 	if err != nil {
 		t.Fatal(err)
 	}
