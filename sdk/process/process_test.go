@@ -35,7 +35,7 @@ func executable(t *testing.T) string {
 // runDir is a folder with a short path, which that of a socket needs, whatever the name of the test.
 func runDir(t *testing.T) string {
 	t.Helper()
-	parent := os.TempDir()
+	parent := os.Getenv("TMPDIR")
 	if len(parent) > 40 {
 		parent = "/tmp"
 	}

@@ -89,7 +89,7 @@ func startMood(t *testing.T, spec Spec, changed func(IslandStatus)) (*Supervisor
 // runDir is a folder with a path short enough for that of a socket below it, which has to fit in 108 bytes.
 func runDir(t *testing.T) string {
 	t.Helper()
-	parent := os.TempDir()
+	parent := os.Getenv("TMPDIR")
 	if len(parent) > 40 {
 		parent = "/tmp"
 	}
