@@ -199,7 +199,8 @@ type Candles struct {
 	VsCurrency string   `json:"vs_currency"`
 	// Source is the name of the island that gave the candles.
 	Source string `json:"source"`
-	// AsOf is when the source was asked, UTC.
+	// AsOf is how recent the candles are, UTC: when the source was asked, or the newest stamp of what it served if that is
+	// older.
 	AsOf  time.Time `json:"as_of"`
 	Items []Candle  `json:"candles"`
 	// Note says what a reader should know, such as that there are closes only. May be empty.

@@ -27,7 +27,7 @@ func (s *source) Initialize(_ context.Context, cfg sdk.Config) error {
 
 func (s *source) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
 	var body struct{ Data [1]map[string]string } // every value is a string
-	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/", Retries: req.Retries}, &body)
+	err := s.Client.GetJSON(ctx, upstream.Request{Path: "/", Fixed: true, Retries: req.Retries}, &body)
 	latest := body.Data[0]
 	value, bad := strconv.ParseFloat(latest["value"], 64)
 	if err == nil && bad != nil {

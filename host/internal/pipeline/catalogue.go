@@ -76,6 +76,18 @@ type resolved struct {
 	known bool
 	// poor is whether the catalogue could not be had in full.
 	poor bool
+	// shadowed assets share their symbol with a larger one.
+	shadowed bool
+}
+
+// forSource is the asset as sources are asked for it. Many go by the symbol alone, which for a shadowed asset means
+// another one: they are given its id in the place of its symbol, and know no such thing.
+func (a resolved) forSource() sdk.Asset {
+	asked := a.Asset
+	if a.shadowed {
+		asked.Symbol = asked.ID
+	}
+	return asked
 }
 
 // Unknown is the error for a symbol that no asset has: a NotFound that knows symbols that look like it.
@@ -141,7 +153,8 @@ func (c *catalogueNoun) find(symbol string) (resolved, error) {
 		return out, nil
 	}
 	if i, ok := c.byID[symbol]; ok {
-		return resolved{Asset: c.Assets[i], known: true, poor: c.Partial}, nil
+		largest := c.bySymbol[c.Assets[i].Symbol][0]
+		return resolved{Asset: c.Assets[i], known: true, poor: c.Partial, shadowed: largest != i}, nil
 	}
 	if c.Partial {
 		return resolved{Asset: sdk.Asset{Symbol: symbol}, poor: true}, nil

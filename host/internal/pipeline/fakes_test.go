@@ -60,6 +60,10 @@ func (s *fakeSource) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Q
 		if s.name == "gecko" && a.Symbol == "onlybinance" {
 			continue
 		}
+		// This one goes by symbols, and trades the largest asset of each alone.
+		if s.name == "binance" && a.Symbol == a.ID {
+			continue
+		}
 		out = append(out, sdk.Quote{
 			ID: a.ID, Symbol: a.Symbol, VsCurrency: req.VsCurrency, Price: sdk.Known(100), Source: s.name, AsOf: time.Now(),
 		})
@@ -70,6 +74,9 @@ func (s *fakeSource) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Q
 func (s *fakeSource) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
 	if err := s.called(ctx, "candles"); err != nil {
 		return sdk.Candles{}, err
+	}
+	if s.name == "binance" && req.Asset.Symbol == req.Asset.ID {
+		return sdk.Candles{}, sdk.NotFound
 	}
 	return sdk.Candles{
 		Symbol: req.Asset.Symbol, Interval: req.Interval, VsCurrency: req.VsCurrency, Source: s.name,

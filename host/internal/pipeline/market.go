@@ -109,17 +109,16 @@ type quoteArg struct {
 // wanted is an asset, as far as it is known when a question is asked.
 type wanted struct {
 	symbol     string // or id, as it was asked for
-	asset      *sdk.Asset
+	found      *resolved
 	vsCurrency string
 }
 
 // resolve finds the asset out, unless it is known.
-func (w wanted) resolve(ctx context.Context, r *Requests) (sdk.Asset, error) {
-	if w.asset != nil {
-		return *w.asset, nil
+func (w wanted) resolve(ctx context.Context, r *Requests) (resolved, error) {
+	if w.found != nil {
+		return *w.found, nil
 	}
-	found, err := r.resolve(ctx, w.symbol)
-	return found.Asset, err
+	return r.resolve(ctx, w.symbol)
 }
 
 func quoteQuestion(arg quoteArg) question {
@@ -161,7 +160,7 @@ func (r *Requests) Quotes(ctx context.Context, symbols []string, vsCurrency, sou
 func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loaded {
 	r.counts.loads.Add(1)
 	out := make([]loaded, len(questions))
-	assets := make([]sdk.Asset, len(questions))
+	assets := make([]resolved, len(questions))
 	var missing []int
 	for i, q := range questions {
 		if assets[i], out[i].err = q.arg.(quoteArg).resolve(ctx, r); out[i].err == nil {
@@ -180,7 +179,7 @@ func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loade
 	err := r.sources.walk(ctx, names, allRetries, func(ctx context.Context, a attempt) error {
 		req := sdk.QuotesRequest{VsCurrency: first.vsCurrency, Retries: a.retries}
 		for _, i := range missing {
-			req.Assets = append(req.Assets, assets[i])
+			req.Assets = append(req.Assets, assets[i].forSource())
 		}
 		quotes, err := a.island.Quotes(ctx, req)
 		if err != nil {
@@ -206,17 +205,19 @@ func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loade
 }
 
 // quoteOf finds an asset's quote and completes it with what the catalogue knows. A quote without a price is none.
-func quoteOf(quotes []sdk.Quote, asset sdk.Asset) (sdk.Quote, bool) {
+func quoteOf(quotes []sdk.Quote, asset resolved) (sdk.Quote, bool) {
+	asked := asset.forSource()
 	i := slices.IndexFunc(quotes, func(q sdk.Quote) bool {
 		if q.ID != "" && asset.ID != "" {
 			return q.ID == asset.ID
 		}
-		return q.Symbol == asset.Symbol
+		return q.Symbol == asked.Symbol
 	})
 	if i < 0 || !quotes[i].Price.IsKnown() {
 		return sdk.Quote{}, false
 	}
 	quote := quotes[i]
+	quote.Symbol = asset.Symbol
 	if quote.ID == "" {
 		quote.ID = asset.ID
 	}
@@ -271,7 +272,7 @@ func (r *Requests) loadCandles(ctx context.Context, q question) (out loaded) {
 	}
 	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		candles, err := a.island.Candles(ctx, sdk.CandlesRequest{
-			Asset: asset, VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
+			Asset: asset.forSource(), VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
 		})
 		if err != nil {
 			return err
@@ -282,7 +283,7 @@ func (r *Requests) loadCandles(ctx context.Context, q question) (out loaded) {
 		if candles.ID == "" {
 			candles.ID = asset.ID
 		}
-		candles.Source = a.name
+		candles.Symbol, candles.Source = asset.Symbol, a.name
 		out.noun, out.poor, out.until = candles, !a.first, nextClose(candles)
 		return errEnough
 	})

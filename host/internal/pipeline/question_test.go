@@ -128,3 +128,26 @@ func TestAmbiguousSymbol(t *testing.T) {
 		}
 	})
 }
+
+// An asset that is asked for by its id, and shares its symbol with a larger one, must not get the larger one's figures from
+// a source that goes by symbols.
+func TestShadowedAssetGetsItsOwnFigures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		r, end := running(w)
+		defer end()
+		if _, err := r.Report(t.Context(), "crypto-report", "universe", "usd"); err != nil {
+			t.Fatal(err)
+		}
+		req := w.report.last()
+		if req.Asset.ID != "universe" || req.Quote.ID != "universe" || req.Quote.Symbol != "uni" || req.Quote.Source != "gecko" {
+			t.Errorf("asset %+v, quote %+v", req.Asset, req.Quote)
+		}
+		if req.Candles == nil || req.Candles.Source != "gecko" || req.Candles.Symbol != "uni" {
+			t.Errorf("candles %+v", req.Candles)
+		}
+		if len(req.CrossCheck) > 0 {
+			t.Errorf("cross-checked with another asset: %+v", req.CrossCheck)
+		}
+	})
+}

@@ -108,18 +108,18 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 	r.counts.loads.Add(1)
 	needsCtx, cancel := withReserve(ctx, needsReserve)
 	defer cancel()
-	resolved, err := r.resolve(needsCtx, arg.symbol)
+	asset, err := r.resolve(needsCtx, arg.symbol)
 	if err != nil {
 		return loaded{err: err}
 	}
 	req := sdk.ReportRequest{
-		Report: rk.Name, Asset: resolved.Asset, VsCurrency: arg.vsCurrency, ResolvedFrom: arg.symbol, Ambiguous: resolved.ambiguous,
+		Report: rk.Name, Asset: asset.Asset, VsCurrency: arg.vsCurrency, ResolvedFrom: arg.symbol, Ambiguous: asset.ambiguous,
 	}
-	poor := resolved.poor
-	if resolved.poor {
+	poor := asset.poor
+	if asset.poor {
 		req.Warnings = append(req.Warnings, "The catalogue of assets could not be had in full: the symbol is taken as it stands.")
 	}
-	needs := r.gather(needsCtx, rk.Needs, arg, resolved.Asset)
+	needs := r.gather(needsCtx, rk.Needs, arg, asset)
 	var vital []error
 	for _, n := range needs {
 		if n.err == nil {
@@ -140,7 +140,7 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 		return loaded{err: worstOf(vital)}
 	}
 	if rk.Needs.CrossCheck && req.Quote != nil {
-		req.CrossCheck = r.crossCheck(needsCtx, arg, resolved.Asset, req.Quote.Source)
+		req.CrossCheck = r.crossCheck(needsCtx, arg, asset, req.Quote.Source)
 	}
 	req.Now = r.opts.Now().UTC()
 	report, err := askReporter(ctx, r, rk, req)
@@ -161,8 +161,8 @@ func withReserve(ctx context.Context, reserve time.Duration) (context.Context, c
 }
 
 // gather asks for all needs at once.
-func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, asset sdk.Asset) []need {
-	want := wanted{symbol: arg.symbol, asset: &asset, vsCurrency: arg.vsCurrency}
+func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, asset resolved) []need {
+	want := wanted{symbol: arg.symbol, found: &asset, vsCurrency: arg.vsCurrency}
 	var out []*need
 	var wait sync.WaitGroup
 	fetch := func(name string, wanted bool, get func() (Answer, error)) {
@@ -212,13 +212,13 @@ func (r *Requests) hand(req *sdk.ReportRequest, n need) (poor bool) {
 }
 
 // crossCheck asks the next source in line for the same quote. Its absence is no fault of the report.
-func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset sdk.Asset, given string) []sdk.Quote {
+func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset resolved, given string) []sdk.Quote {
 	for _, source := range r.opts.Quotes.Sources {
 		if source == given {
 			continue
 		}
 		answer, err := r.insist(ctx, r.kinds.quote, quoteQuestion(quoteArg{
-			wanted{symbol: arg.symbol, asset: &asset, vsCurrency: arg.vsCurrency}, source,
+			wanted{symbol: arg.symbol, found: &asset, vsCurrency: arg.vsCurrency}, source,
 		}))
 		if err == nil && !answer.Stale {
 			return []sdk.Quote{answer.Noun().(sdk.Quote)}
