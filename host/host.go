@@ -74,6 +74,12 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil
 	})
 	h.runs("invalidations", h.requests.Run)
+	select {
+	case <-h.requests.Stands():
+	case <-time.After(streamGrace): // the cache is away; the pipeline goes on without it
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 
 	h.gateway, err = gateway.New(gateway.Options{
 		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,
@@ -90,6 +96,9 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 	h.runs("warm-up", h.requests.Warm)
 	return h, nil
 }
+
+// streamGrace is how long the API waits for the cache's invalidations before it opens.
+const streamGrace = time.Second
 
 // opens notes what is to be closed.
 func (h *host) opens(name string, closeStep func(ctx context.Context) error) {

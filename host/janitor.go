@@ -46,11 +46,14 @@ func startJanitor(run *runDir) (*janitor, error) {
 	return &janitor{cmd: cmd, pipe: write}, nil
 }
 
-// close ends the janitor of a host that has cleaned up after itself, and waits for it.
+// close ends the janitor of a host that cleans up after itself.
 func (j *janitor) close() error {
-	err := j.pipe.Close()
-	_ = j.cmd.Wait() // what it did not manage, the next host sweeps
-	return err
+	err := j.cmd.Process.Kill()
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	_ = j.cmd.Wait() // it was killed
+	return errors.Join(err, j.pipe.Close())
 }
 
 func newJanitor() *cobra.Command {

@@ -231,8 +231,8 @@ func (n *near) suspect() {
 
 // trust ends the doubt for what is put from now on. What was there before stays to be confirmed one by one.
 func (n *near) trust(shared bool) {
-	was := n.shared.Swap(shared)
-	if shared || was {
+	n.shared.Store(shared)
+	if shared {
 		n.generation.Add(1)
 		n.trustedSince.Store(n.now().UnixNano())
 	}

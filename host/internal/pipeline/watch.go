@@ -38,6 +38,10 @@ func (r *Requests) Run(ctx context.Context) {
 	}
 }
 
+// Stands is closed once the invalidation stream stands for the first time. What is loaded before has to be confirmed
+// after, where other hosts share the cache.
+func (r *Requests) Stands() <-chan struct{} { return r.stands }
+
 // errSilent ends a stream that nobody speaks on.
 var errSilent = errors.New(watchTooLong)
 
