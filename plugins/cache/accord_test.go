@@ -268,7 +268,7 @@ func TestAChannelIsCapped(t *testing.T) {
 
 func TestSubscriptionsEndWithTheIsland(t *testing.T) {
 	t.Parallel()
-	for name, set := range map[string]values{"single": nil, "redis": {"redis_url": servers.Redis(t).URL()}} {
+	for name, set := range map[string]values{"single": nil, "redis": {"redis_url": servers.Redis(t).URL(), "l2_timeout": patient}} {
 		c := newCache()
 		h := openWith(t, c, set)
 		ended := make(chan error, 1)
@@ -292,9 +292,10 @@ func TestSubscriptionsEndWithTheIsland(t *testing.T) {
 func TestSubscriptionNoticesThatRedisIsGone(t *testing.T) {
 	t.Parallel()
 	server, hosts := onRedisWithin(t, 1, "250ms")
-	if _, err := hosts[0].Publish(t.Context(), sdk.Message{Channel: "c"}); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a message", func() bool {
+		_, err := hosts[0].Publish(t.Context(), sdk.Message{Channel: "c"})
+		return err == nil
+	})
 	start := time.Now()
 	err := hosts[0].Subscribe(t.Context(), "c", "0", func(sdk.Message) error { server.Pause(); return nil })
 	if !errors.Is(err, sdk.Unavailable) || time.Since(start) > 5*time.Second {
@@ -312,16 +313,22 @@ func TestBudget(t *testing.T) {
 		one, two := t.one, t.two
 		ctx := t.Context()
 		const window = time.Second
+		var name string
 		take := func(c sdk.Coordinator, n int) error {
-			return c.Take(ctx, sdk.BudgetRequest{Name: "binance", N: n, Limit: 10, Window: window})
+			return c.Take(ctx, sdk.BudgetRequest{Name: name, N: n, Limit: 10, Window: window})
 		}
-		began := time.Now()
-		for _, n := range []int{4, 5, 1} {
-			if err := take([]sdk.Coordinator{one, two}[n%2], n); err != nil {
-				t.Fatal(err)
+		// A busy machine may take longer than the window to spend a budget, which says nothing of the budget.
+		var began time.Time
+		var err error
+		for tries := 0; tries == 0 || err == nil && tries < 20 && time.Since(began) >= window; tries++ {
+			name, began = fmt.Sprint("binance", tries), time.Now()
+			for _, n := range []int{4, 5, 1} {
+				if err := take([]sdk.Coordinator{one, two}[n%2], n); err != nil {
+					t.Fatal(err)
+				}
 			}
+			err = take(two, 1)
 		}
-		err := take(two, 1)
 		wait := sdk.RetryAfter(err)
 		if !errors.Is(err, sdk.RateLimited) || wait <= 0 || wait > window+2*window/windowParts {
 			t.Fatalf("got %v, retry after %v", err, wait)

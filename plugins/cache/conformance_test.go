@@ -12,7 +12,7 @@ func TestConformance(t *testing.T) {
 	server := servers.Redis(t)
 	for name, set := range map[string]values{
 		"l1":        nil,
-		"l1 and l2": {"redis_url": server.URL(), "l2_timeout": "2s"},
+		"l1 and l2": {"redis_url": server.URL(), "l2_timeout": patient},
 	} {
 		t.Run(name, func(t *testing.T) {
 			islandtest.Run(t, islandtest.Subject{

@@ -109,11 +109,13 @@ func openWith(tb testing.TB, c *cache, set values) host {
 	return h
 }
 
-// onRedis starts a Redis and the given number of hosts that share it. They are patient, because the machine that runs
-// the test may be busy.
+// patient bounds an exchange with Redis where the bound is not what is tested: the machine that runs the test may be busy.
+const patient = "2s"
+
+// onRedis starts a Redis and the given number of patient hosts that share it.
 func onRedis(t *testing.T, hosts int) (*servers.RedisServer, []host) {
 	t.Helper()
-	return onRedisWithin(t, hosts, "2s")
+	return onRedisWithin(t, hosts, patient)
 }
 
 // onRedisWithin is onRedis with a bound on an exchange with Redis.

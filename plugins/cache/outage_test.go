@@ -64,13 +64,14 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	t.Parallel()
 	server, hosts := onRedisWithin(t, 2, "250ms")
 	h := hosts[0]
-	for i := range 20 {
-		h.fill(t, entry(fmt.Sprint("k", i), "v"))
-	}
+	eventually(t, "k1 in Redis", func() bool {
+		h.fill(t, entry("k1", "v"))
+		return h.l2.client.Exists(t.Context(), "islands:value:k1").Val() == 1
+	})
 	e := hosts[1].watch(t)
 	server.Pause()
 	slowest := time.Duration(0)
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); {
+	for rounds, deadline := 0, time.Now().Add(2*time.Second); rounds < 10 || time.Now().Before(deadline); rounds++ {
 		start := time.Now()
 		h.want(t, "k1", "l1=v")
 		h.want(t, "missing", "")
@@ -94,14 +95,14 @@ func TestRedisPausedUnderLoad(t *testing.T) {
 	h.awaitL2(t)
 	hosts[1].awaitL2(t)
 	eventually(t, "the flush", func() bool { return e.count(sdk.CacheFlushed) >= 1 })
-	hosts[1].want(t, "k1", "l2=v")
+	eventually(t, "k1 from L2", func() bool { return hosts[1].answer(t, "k1") == "l2=v" })
 }
 
 func TestRedisAwayAtTheStart(t *testing.T) {
 	t.Parallel()
 	server := servers.Redis(t, servers.RedisPassword("hunter2"))
 	server.Stop()
-	h := open(t, values{"redis_url": server.URL()})
+	h := open(t, values{"redis_url": server.URL(), "l2_timeout": patient})
 	h.fill(t, entry("k", "v"))
 	h.want(t, "k", "l1=v")
 	if h.Health(t.Context()).Status != sdk.StatusDegraded || h.log.count("WARN "+l2Out) != 1 {
@@ -190,8 +191,8 @@ func TestAHostCutOffCatchesUp(t *testing.T) {
 	t.Parallel()
 	server := servers.Redis(t)
 	wire := servers.Proxy(t, server.Addr())
-	cut := open(t, values{"redis_url": "redis://" + wire.Addr()})
-	other := open(t, values{"redis_url": server.URL()})
+	cut := open(t, values{"redis_url": "redis://" + wire.Addr(), "l2_timeout": patient})
+	other := open(t, values{"redis_url": server.URL(), "l2_timeout": patient})
 	cut.awaitL2(t)
 	other.awaitL2(t)
 	cut.fill(t, entry("invalidated there", "v"), entry("invalidated here", "v"), entry("same", "v"), entry("replaced", "old"))
@@ -247,7 +248,7 @@ func TestADroppedSubscriptionAloneIsNoOutage(t *testing.T) {
 func TestAFullRedisIsNoOutage(t *testing.T) {
 	t.Parallel()
 	server := servers.Redis(t, servers.RedisArgs("--maxmemory", "3mb", "--maxmemory-policy", "noeviction"))
-	h := open(t, values{"redis_url": server.URL()})
+	h := open(t, values{"redis_url": server.URL(), "l2_timeout": patient})
 	h.awaitL2(t)
 	value := strings.Repeat("v", 100_000)
 	for i := range 60 {

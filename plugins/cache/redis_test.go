@@ -39,7 +39,7 @@ func TestTTLInBothTiers(t *testing.T) {
 	server := servers.Redis(t)
 	c := newCache()
 	c.now = now.Now
-	h := openWith(t, c, values{"redis_url": server.URL()})
+	h := openWith(t, c, values{"redis_url": server.URL(), "l2_timeout": patient})
 	h.awaitL2(t)
 	for name, kept := range map[string]time.Duration{"real_time": 30 * time.Second, "medium_term": time.Hour} {
 		e := entry(name, "v")
@@ -112,7 +112,7 @@ func TestAnInvalidationLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	server, hosts := onRedis(t, 1)
 	h := hosts[0]
-	other := open(t, values{"redis_url": server.URL(), "namespace": "i*lands:"})
+	other := open(t, values{"redis_url": server.URL(), "l2_timeout": patient, "namespace": "i*lands:"})
 	other.awaitL2(t)
 	h.fill(t, entry("k", "v"))
 	other.fill(t, entry("k", "v"))
