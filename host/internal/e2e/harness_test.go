@@ -341,7 +341,11 @@ func (h *host) config() string {
 // dataDir is a folder with a name short enough for a socket below it.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "isl") //nolint:usetesting // t.TempDir is too long for a socket's path
+	parent := os.Getenv("TMPDIR")
+	if len(parent) > 30 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "isl") //nolint:usetesting // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,30 +406,4 @@ func (h *host) pids(t *testing.T) map[string]int {
 		}
 	}
 	return pids
-}
-
-// eventually repeats a check until it holds.
-func eventually(t *testing.T, within time.Duration, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// gone reports an error while a process lives.
-func gone(pid int) error {
-	// A zombie that nobody has reaped yet no longer runs.
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if len(stat) > 0 && !bytes.Contains(stat, []byte(") Z ")) {
-		return fmt.Errorf("process %d lives: %s", pid, stat)
-	}
-	return nil
 }

@@ -147,7 +147,7 @@ func TestReportEndToEnd(t *testing.T) {
 					return nil
 				})
 			}
-			time.Sleep(300 * time.Millisecond) // the writes that follow an answer
+			settled(t, h)
 			if status := h.stop(t); status != 0 {
 				t.Fatalf("exit status %d", status)
 			}
@@ -228,13 +228,18 @@ func TestInvalidation(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			warm(a, tt.path)
 			warm(b, tt.path)
-			time.Sleep(500 * time.Millisecond) // what the fills tell the other host
+			settled(t, a)
+			settled(t, b)
+			var before any
+			eventually(t, 5*time.Second, "the hosts share the report", func() error {
+				before = generated(b, tt.path)
+				if there := generated(a, tt.path); there != before {
+					return fmt.Errorf("those of %v and %v", before, there)
+				}
+				return nil
+			})
 			warm(a, tt.path)
 			warm(b, tt.path)
-			before := generated(b, tt.path)
-			if before != generated(a, tt.path) {
-				t.Error("the hosts do not share the report")
-			}
 			a.cli(t, "cache", "invalidate", tt.pattern)
 			eventually(t, 3*time.Second, "a new report on both hosts", func() error {
 				if generated(a, tt.path) == before || generated(b, tt.path) == before {
@@ -261,7 +266,7 @@ func TestInvalidationUnheard(t *testing.T) {
 		return nil
 	})
 	before := generated(a)
-	time.Sleep(300 * time.Millisecond) // the writes that follow an answer
+	settled(t, a)
 	a.stop(t)
 	b.cli(t, "cache", "invalidate", "crypto_report_*")
 	again := startHost(t, m, away)
@@ -275,7 +280,7 @@ func TestColdStampede(t *testing.T) {
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	h.ok(t, "/api/crypto-report/btc") // the catalogue and the global figures
-	time.Sleep(500 * time.Millisecond)
+	settled(t, h)
 	m.requests(t)
 	bodies := make([]string, 1000)
 	pooled := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 200, MaxConnsPerHost: 200}}
@@ -314,7 +319,7 @@ func TestUnknownSymbols(t *testing.T) {
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	h.ok(t, "/api/crypto-report/btc")
-	time.Sleep(500 * time.Millisecond)
+	settled(t, h)
 	entries := func() float64 {
 		return at(t, h.ok(t, "/metrics/cache").json(t), "near_cache.entries").(float64)
 	}
@@ -339,7 +344,7 @@ func TestMalformed(t *testing.T) {
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	h.ok(t, "/api/crypto-report/btc")
-	time.Sleep(500 * time.Millisecond)
+	settled(t, h)
 	m.requests(t)
 	before := at(t, h.ok(t, "/metrics/cache").json(t), "l1_cache.entries")
 	for name, path := range map[string]string{
