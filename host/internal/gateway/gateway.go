@@ -50,7 +50,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		header: 8 << 10, body: 64 << 10, read: 10 * time.Second, write: 30 * time.Second, idle: 75 * time.Second,
+		header: 16 << 10, body: 64 << 10, read: 10 * time.Second, write: 30 * time.Second, idle: 75 * time.Second,
 		look: time.Second, operation: time.Minute, straggler: time.Second,
 	}
 }

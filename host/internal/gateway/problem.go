@@ -142,7 +142,7 @@ func requestProblem(status int) *problem {
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return &problem{
 			status: status, code: "header_too_large", title: "Header too large",
-			detail: "The request line and the header may hold 8 KiB together at most.",
+			detail: "The request line and the header may hold 16 KiB together at most.",
 		}
 	case http.StatusRequestTimeout:
 		return &problem{

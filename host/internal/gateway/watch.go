@@ -18,8 +18,8 @@ import (
 // pipelined request. The two steps between, the handler and the writing, are told by the handler itself.
 type watch struct {
 	limits limits
-	begun  time.Time
-	// clock is the time of the last look, as a stamp without a phase.
+	// clock is the time of the last look, as a stamp without a phase. It counts looks, so that it never runs ahead of the
+	// real time: after a pause in which nobody looked, no connection seems older than it was seen to be.
 	clock atomic.Uint64
 	conns sync.Map // of net.Conn → *watched
 
@@ -46,7 +46,7 @@ const (
 	cut                  // closed here
 )
 
-// A stamp is a phase and when it began, in milliseconds since the watch did.
+// A stamp is a phase and when it began, in milliseconds of the watch's clock.
 const phaseBits = 3
 
 func stampOf(p phase, at uint64) uint64 { return at | uint64(p) }
@@ -58,12 +58,11 @@ func timeOf(stamp uint64) uint64 { return stamp &^ (1<<phaseBits - 1) }
 // ticks are a duration in the unit of stamps.
 func ticks(d time.Duration) uint64 { return uint64(max(0, d).Milliseconds()) << phaseBits }
 
-func newWatch(l limits) *watch { return &watch{limits: l, begun: time.Now()} }
+func newWatch(l limits) *watch { return &watch{limits: l} }
 
 // start begins to look, in a goroutine that end waits for.
 func (w *watch) start() {
 	w.stop, w.stopped = make(chan struct{}), make(chan struct{})
-	w.clock.Store(ticks(time.Since(w.begun)))
 	go func() {
 		defer close(w.stopped)
 		ticker := time.NewTicker(w.limits.look)
@@ -73,7 +72,7 @@ func (w *watch) start() {
 			case <-w.stop:
 				return
 			case <-ticker.C:
-				w.look(ticks(time.Since(w.begun)))
+				w.look(w.clock.Load() + ticks(w.limits.look))
 			}
 		}
 	}()
