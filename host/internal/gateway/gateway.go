@@ -30,6 +30,8 @@ type Gateway struct {
 	base     context.Context //nolint:containedctx // Every request's context descends from it; Shutdown ends it.
 	giveUp   context.CancelFunc
 	draining atomic.Bool
+	// listeners are the goroutines that read from clients of the live feed.
+	listeners sync.WaitGroup
 
 	start sync.Once
 	stop  sync.Once
@@ -142,6 +144,9 @@ func (g *Gateway) listen() error {
 		}
 		g.admin.serve(admin)
 	}
+	if g.opts.Feed != nil {
+		g.opts.Feed.Start()
+	}
 	g.public.serve(public)
 	return nil
 }
@@ -188,6 +193,7 @@ func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	g.stop.Do(func() {
 		g.draining.Store(true)
+		g.sendAway(ctx)
 		errs := make([]error, 2)
 		var both sync.WaitGroup
 		for i, s := range []*server{g.public, g.admin} {

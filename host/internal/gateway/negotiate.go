@@ -20,6 +20,8 @@ func mediaType(format string) string {
 		return "text/csv"
 	case "svg":
 		return "image/svg+xml"
+	case eventStreamFormat:
+		return eventStreamType
 	case "xml":
 		return "application/xml"
 	default:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/service-islands/islands/host/internal/gateway/hub"
 	"github.com/service-islands/islands/sdk"
 )
 
@@ -101,6 +102,13 @@ type Options struct {
 	// Reports lists the names of the reports, each a route /api/NAME/{symbol}, with the formats it comes in, the default
 	// first. A name is made of letters, digits and hyphens and is not that of another route.
 	Reports map[string][]string
+
+	// Feed is the live feed at /ws and /api/stream; without it there are no such routes. The gateway starts it and shuts it
+	// down.
+	Feed *hub.Hub
+	// Origins are the pages that may connect to the feed: "*", scheme://host[:port], or that with a host of "*.domain". What
+	// sends no origin may always.
+	Origins []string
 
 	// RequestTimeout bounds one request of the API; 10 s when zero. What an operator asks for may take a minute.
 	RequestTimeout time.Duration

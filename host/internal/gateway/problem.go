@@ -22,6 +22,7 @@ type problem struct {
 	detail      string
 	retryable   bool
 	retryAfter  time.Duration
+	policy      string // of the limit that RateLimit names; upstream when empty
 	faults      []fault
 	suggestions []string
 }
@@ -200,7 +201,11 @@ func (g *Gateway) writeProblem(rctx *fasthttp.RequestCtx, rc *requestContext, p 
 	if p.status == http.StatusTooManyRequests || p.status == http.StatusServiceUnavailable {
 		seconds := retrySeconds(p.retryAfter)
 		h.Set("Retry-After", seconds)
-		h.Set("RateLimit", `"upstream";r=0;t=`+seconds)
+		policy := p.policy
+		if policy == "" {
+			policy = "upstream"
+		}
+		h.Set("RateLimit", `"`+policy+`";r=0;t=`+seconds)
 	}
 }
 

@@ -30,11 +30,12 @@ const (
 	toParam
 	cursorParam
 	searchParam
+	channelsParam
 	parameterCount
 )
 
 var parameterNames = [parameterCount]string{
-	"vs_currency", "format", "source", "symbols", "interval", "limit", "from", "to", "cursor", "q",
+	"vs_currency", "format", "source", "symbols", "interval", "limit", "from", "to", "cursor", "q", "channels",
 }
 
 // String returns the name that clients write.

@@ -31,6 +31,7 @@ func (g *Gateway) publicRoutes(app *fiber.App) {
 	for _, name := range []string{"market-data", "candles", "history"} {
 		app.Get("/api/"+name+"/*", noSymbol)
 	}
+	g.liveRoutes(app)
 	g.insightRoutes(app)
 }
 

@@ -53,6 +53,7 @@ func (g *Gateway) newServer(app *fiber.App, public bool) *server {
 	fast.ConnState = s.watch.track
 	fast.LazyRequestTime = true
 	fast.WriteBufferSize = writeBuffer
+	fast.KeepHijackedConns = true // The live feed closes its own.
 	return s
 }
 
