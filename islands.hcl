@@ -154,4 +154,11 @@ broadcast {
   symbols = ["btc", "eth", "sol", "bnb", "xrp", "ada", "doge", "link"]
   sources = ["binance-source", "coingecko-source"]
   poll    = "30s"
+
+  # What one client, and all of them together, may take.
+  clients {
+    max_connections = 20000
+    max_per_address = 1000     # of one IP address
+    origins         = ["*"]    # pages that may connect, such as "https://*.example.com"
+  }
 }

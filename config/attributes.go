@@ -80,6 +80,12 @@ func (r reader) value(name string) (v cty.Value, present, ok bool) {
 	return v, true, true
 }
 
+// given reports whether an attribute says something: it is there, and not null.
+func (r reader) given(name string) bool {
+	_, present, _ := r.value(name)
+	return present
+}
+
 // wants notes that an attribute has the wrong type.
 func (r reader) wants(name, what string, got cty.Value) bool {
 	r.l.problem(r.where(name), "Wrong type", "%q wants %s%s.", name, what, not(name, got))
@@ -215,6 +221,42 @@ func (r reader) size(name string, into *sdk.Size) bool {
 	}
 	*into = size
 	return true
+}
+
+// sizeBetween reads a size from least to most.
+func (r reader) sizeBetween(name string, into *sdk.Size, least, most sdk.Size) {
+	switch size := *into; {
+	case !r.size(name, &size):
+	case size < least || size > most:
+		r.l.problem(r.where(name), "Out of range", "%q is a size from %s to %s, not %s.", name, inUnits(least), inUnits(most), inUnits(size))
+	default:
+		*into = size
+	}
+}
+
+// inUnits writes a size as a file would, in the largest unit that takes it whole.
+func inUnits(size sdk.Size) string {
+	units := []string{"B", "KiB", "MiB", "GiB"}
+	for len(units) > 1 && size > 0 && size%1024 == 0 {
+		size, units = size/1024, units[1:]
+	}
+	return fmt.Sprintf("%d%s", size, units[0])
+}
+
+// above notes that what one attribute comes to is above what another allows, and both ways out. Where the file sets but
+// one of the two, that is the place, and the other is shown to be the default.
+func (r reader) above(name string, value any, bound string, most any) {
+	place, shown := name, func(attr string, v any) string {
+		if _, there := r.content.Attributes[attr]; !there {
+			return fmt.Sprintf("%s (%v by default)", attr, v)
+		}
+		return fmt.Sprintf("%s (%v)", attr, v)
+	}
+	if _, there := r.content.Attributes[name]; !there {
+		place = bound
+	}
+	r.l.problem(r.where(place), "Out of range", "%s is above %s. Set %s to at most %v, or %s to at least %v.",
+		shown(name, value), shown(bound, most), name, most, bound, value)
 }
 
 // word is a string and its place.

@@ -203,7 +203,7 @@ type Report struct {
 	Warm []string
 }
 
-// Broadcast is what the live feed carries. Without the block it is the zero Broadcast: no symbols.
+// Broadcast is what the live feed carries, and to whom. Without the block it has every default, and no symbols.
 type Broadcast struct {
 	// Symbols in lower case.
 	Symbols []string
@@ -211,4 +211,41 @@ type Broadcast struct {
 	Sources []string
 	// Poll is how often a source that does not stream is asked; default 30 s.
 	Poll time.Duration
+	// Silence is how long a source may be silent about a symbol before the next in line speaks for it, at most Poll;
+	// default half of Poll, and no more than 15 s.
+	Silence time.Duration
+	Clients Clients
+}
+
+// Clients bound what one client of the live feed, and all of them together, may take. Durations are positive.
+type Clients struct {
+	// MaxConnections is how many clients are connected at once, 1 to 1,000,000; default 20,000.
+	MaxConnections int
+	// MaxPerAddress is how many of them from one IP address, 1 to MaxConnections; default 1,000.
+	MaxPerAddress int
+	// MaxSubscriptions is how many channels one connection may have, 1 to 10,000; default 128.
+	MaxSubscriptions int
+	// MessagesPerSecond is how many messages one connection may send, 1 to 1,000; default 10.
+	MessagesPerSecond int
+	// MaxMessage is how large one of those may be, 128 B to 1 MiB; default 4 KiB.
+	MaxMessage sdk.Size
+	// MaxPending is how much may wait for one slow client, 64 KiB to 64 MiB; default 1 MiB.
+	MaxPending sdk.Size
+	// History is how much of the updates is kept for clients that return, 1 MiB to 1 GiB; default 16 MiB.
+	History sdk.Size
+	// SlowTimeout is how long a client may lag before it is sent away; default 30 s.
+	SlowTimeout time.Duration
+	// WriteTimeout is how long a client may take nothing at all, at most SlowTimeout; default 10 s.
+	WriteTimeout time.Duration
+	// PingInterval is how often a client is pinged; default 25 s.
+	PingInterval time.Duration
+	// PongTimeout bounds the wait for the answer to a ping, at most PingInterval, and for the first pong after the
+	// welcome; default 10 s.
+	PongTimeout time.Duration
+	// Heartbeat is how long nothing may have been sent before a heartbeat is, in-band; default 15 s.
+	Heartbeat time.Duration
+	// Origins are the pages that may connect: "*" for all, the default, or the origins that browsers send, such as
+	// "https://example.com" and "http://localhost:8080", in lower case and without the port that the scheme implies. A
+	// host that begins with "*." is every host below. Who sends no Origin is let in whatever stands here.
+	Origins []string
 }

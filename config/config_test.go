@@ -251,6 +251,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 	wantBroadcast := Broadcast{
 		Symbols: []string{"btc", "eth", "sol", "bnb", "xrp", "ada", "doge", "link"},
 		Sources: []string{"binance-source", "coingecko-source"}, Poll: 30 * time.Second,
+		Silence: 15 * time.Second, Clients: anyClients,
 	}
 	if diff := cmp.Diff(wantBroadcast, cfg.Broadcast); diff != "" {
 		t.Errorf("broadcast (-want +got):\n%s", diff)

@@ -8,7 +8,7 @@
 //	strategy "NAME" { … }   how long an answer is fresh, and how long it may be served after that
 //	island "NAME" { … }     a program to run: its layer, its binary, its settings
 //	request { … }           which islands answer which question, in which order
-//	broadcast { … }         what the live feed carries and where it comes from
+//	broadcast { … }         what the live feed carries, where it comes from, what its clients may take
 //
 // # Design
 //
@@ -41,6 +41,12 @@
 //
 // A cache, a store and a coordinator have one owner each, because two memories that differ are worse than none: a second
 // enabled island with such a role is a mistake even when nothing refers to it.
+//
+// What clients of the live feed may take is bounded in every composition, one without a clients or a broadcast block
+// included. Durations that lie within each other are compared as they come out, so a default may be what is too long, and
+// the message says so. Two defaults follow their neighbour instead, because an operator who sets the one does not think of
+// the other: max_per_address is never above max_connections, nor silence above half of poll. Origins become what browsers
+// send, so that a comparison of text decides.
 //
 // [Island].Fingerprint covers what makes a process what it is, its settings and environment included. Whether to restart
 // and how to ask for health belong to the host, are comparable by themselves, and can change under a running process.

@@ -42,6 +42,8 @@ func hostile() map[string]string {
 		"reports":          "request {\n" + many(1_000, func(i int) string { return fmt.Sprintf("report \"r%d\" {}\n", i) }) + "}\n",
 		"unknown sources":  "broadcast {\nsources = [" + many(9_000, func(i int) string { return fmt.Sprintf("\"s%d\",", i) }) + "]\n}\n",
 		"lists of letters": "broadcast {\nsources = [" + many(50, func(int) string { return "split(\"\",\"" + strings.Repeat("a", 900) + "\")," }) + "]\n}\n",
+		"origins":          "broadcast {\nclients {\norigins = [" + many(9_000, func(i int) string { return fmt.Sprintf("\"https://s%d\",", i) }) + "]\n}\n}\n",
+		"a long origin":    "broadcast {\nclients {\norigins = \"https://" + strings.Repeat("a.", long) + "\"\n}\n}\n",
 		"numbers":          attr("\"${1" + strings.Repeat("*1e300", 5_000) + "}\""),
 		"zeros":            attr(strings.Repeat("9", long)),
 		"formats":          attr("format(\"" + strings.Repeat("%[1]s", long/5) + "\", \"" + strings.Repeat("a", 4_000) + "\")"),
@@ -106,6 +108,11 @@ func FuzzParse(f *testing.F) {
 		h := cfg.Host
 		if !listenable(h.Listen) || h.DataDir == "" || h.RequestTimeout <= 0 || h.SourceTimeout > h.LastSourceTimeout || h.NearCache.MaxEntries < 1 {
 			t.Errorf("host is %+v", h)
+		}
+		b, c := cfg.Broadcast, cfg.Broadcast.Clients
+		if b.Silence <= 0 || b.Silence > b.Poll || c.MaxPerAddress < 1 || c.MaxPerAddress > c.MaxConnections || c.MaxMessage < 128 ||
+			c.History < 1<<20 || c.WriteTimeout <= 0 || c.WriteTimeout > c.SlowTimeout || c.PongTimeout <= 0 || c.PongTimeout > c.PingInterval {
+			t.Errorf("broadcast is %+v", b)
 		}
 		for _, s := range cfg.Strategies {
 			if s.TTL <= 0 || s.StaleFor < 0 {

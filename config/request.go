@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -275,21 +274,4 @@ func (l *loader) symbols(r reader, attr string) ([]string, bool) {
 		}
 	}
 	return out, good
-}
-
-// broadcast reads the broadcast block, nil for none.
-func (l *loader) broadcast(block *hcl.Block) {
-	if block == nil {
-		return
-	}
-	b := Broadcast{Poll: 30 * time.Second}
-	r := l.read(block, attributes("symbols", "sources", "poll"))
-	var good bool
-	b.Symbols, good = l.symbols(r, "symbols")
-	if _, there := r.content.Attributes["symbols"]; !there || good && len(b.Symbols) == 0 {
-		r.missing("symbols", "what the live feed carries")
-	}
-	b.Sources = l.sources(r, true, sdk.RoleStream, sdk.RoleQuotes)
-	r.duration("poll", &b.Poll)
-	l.cfg.Broadcast = b
 }

@@ -33,7 +33,7 @@ func TestEmptyFileIsAllDefaults(t *testing.T) {
 	if cfg.Host.Listen != "127.0.0.1:3000" || cfg.Host.Environment != Development || cfg.Host.RequestTimeout != 10*time.Second {
 		t.Errorf("host is %+v", cfg.Host)
 	}
-	if len(cfg.Islands)+len(cfg.Strategies)+len(cfg.Request.Reports)+len(cfg.Broadcast.Symbols) != 0 {
+	if len(cfg.Islands)+len(cfg.Strategies)+len(cfg.Request.Reports) != 0 {
 		t.Errorf("out of nothing comes %+v", cfg)
 	}
 	if cfg := parse(t, "", map[string]string{"ISLANDS_ENV": "production"}); cfg.Host.Environment != Production || cfg.Host.Log.Format != "json" {
@@ -175,7 +175,7 @@ func TestEverythingSet(t *testing.T) {
 			Sentiment: Kind{nil, Strategy{"mine", time.Minute, 0}},
 			Reports:   []Report{{Name: "my-report", Island: "a", Strategy: Strategy{"mine", time.Minute, 0}, Key: "my_report", Warm: []string{"btc", "eth"}}},
 		},
-		Broadcast: Broadcast{[]string{"btc"}, []string{"a"}, time.Second},
+		Broadcast: Broadcast{[]string{"btc"}, []string{"a"}, time.Second, 500 * time.Millisecond, anyClients},
 	}
 	for i := range cfg.Islands {
 		cfg.Islands[i].Fingerprint = ""

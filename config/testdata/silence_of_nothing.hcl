@@ -1,0 +1,10 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+}
+
+broadcast {
+  symbols = ["btc"]
+  sources = ["coingecko-source"]
+  silence = "0s"
+}

@@ -1,0 +1,12 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/coingecko-source"
+}
+
+broadcast {
+  symbols = ["btc"]
+  sources = ["coingecko-source"]
+
+  clients {}
+  clients {}
+}
