@@ -214,6 +214,7 @@ func (d *drain) flush(ctx context.Context) error {
 	if len(batch.Quotes) == 0 && len(batch.Candles) == 0 {
 		return nil
 	}
+	d.pace.Stop() // What it was to fire for is in the batch; what comes now waits for its own turn.
 	d.next = time.Now().Add(d.opts.MinInterval)
 	return d.send(ctx, batch)
 }

@@ -140,6 +140,33 @@ func TestPace(t *testing.T) {
 	}
 }
 
+func TestPaceHoldsAfterABusyReceiver(t *testing.T) {
+	for range 20 { // What Run looks at first, when several things have happened, is by chance.
+		synctest.Test(t, func(t *testing.T) {
+			q, b := New(), &batches{start: time.Now()}
+			q.Put(quote("btc", 1))
+			_ = q.Run(t.Context(), func(batch sdk.QuoteBatch) error {
+				switch batch.Seq {
+				case 1:
+					q.Put(quote("btc", 2)) // Waits for its turn, in a second.
+				case 2: // A heartbeat, during which the turn comes and more than one thing happens.
+					time.Sleep(3 * time.Second)
+					q.Put(quote("btc", 3))
+				case 3:
+					q.Put(quote("btc", 4))
+				case 4: // A heartbeat: the turn of what was put last has not come.
+					q.Fail(errStop)
+				}
+				b.got, b.after = append(b.got, batch), append(b.after, time.Since(b.start))
+				return nil
+			}, Options{MinInterval: time.Second, Heartbeat: 700 * time.Millisecond})
+			if want := []string{"1:btc=1", "2:", "3:btc=3", "4:", "5:btc=4"}; !slices.Equal(b.words(), want) {
+				t.Errorf("got %q after %v, want %q", b.words(), b.after, want)
+			}
+		})
+	}
+}
+
 func TestHeartbeats(t *testing.T) {
 	for name, tc := range map[string]struct {
 		opts Options
