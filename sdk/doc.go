@@ -59,4 +59,6 @@
 // [ProtocolMajor] is the version of the protobuf package and of the handshake: it changes when something is taken away,
 // which is never planned. [ProtocolMinor] counts additions. An island built with an older minor runs under a newer
 // host and the other way round; each side ignores what it does not know.
+//
+//   - 1.1: candles in streams ([StreamRequest].Candles, [QuoteBatch].Candles). An island of 1.0 streams quotes alone.
 package sdk

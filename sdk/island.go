@@ -124,10 +124,10 @@ func RolesOf(island IslandComponent) []Role {
 }
 
 // Protocol versions of this SDK. The major is also the version of the protobuf package and of go-plugin's handshake;
-// minors only ever add.
+// minors only ever add; the package's documentation lists what each one added.
 const (
 	ProtocolMajor = 1
-	ProtocolMinor = 0
+	ProtocolMinor = 1
 )
 
 // Manifest says what an island is, before anything of it runs. Authors fill in Name, Version, Layer, Description and

@@ -73,10 +73,11 @@ type CatalogueRequest struct {
 	Retries int
 }
 
-// StreamSource pushes quotes as they change.
+// StreamSource pushes quotes as they change, and candles as they close.
 type StreamSource interface {
 	// Stream calls emit with every batch until the context ends, emit fails, or the stream breaks, and returns why. The
-	// host opens it again. Emit may block while the host is busy; a source keeps the latest quote per asset meanwhile.
+	// host opens it again. Emit may block while the host is busy; a source keeps the latest quote per asset meanwhile, and
+	// a bounded number of closed candles; package latest does.
 	Stream(ctx context.Context, req StreamRequest, emit func(QuoteBatch) error) error
 }
 
@@ -84,11 +85,17 @@ type StreamSource interface {
 type StreamRequest struct {
 	Assets     []Asset
 	VsCurrency string
+	// Candles asks for the one-minute candles too, as they close. A source that has none to stream ignores it.
+	Candles bool
 }
 
-// QuoteBatch is what changed since the batch before. An empty batch is a heartbeat.
+// QuoteBatch is what changed since the batch before. One with neither quotes nor candles is a heartbeat.
 type QuoteBatch struct {
 	// Seq counts batches of one stream from 1 without a hole.
 	Seq    uint64
 	Quotes []Quote
+	// Candles are closed candles of the assets asked for, each series of one asset and interval; only with
+	// StreamRequest.Candles. A stream brings each candle once, oldest first. Holes are possible, such as while its upstream
+	// was away: whoever needs a run without them asks a CandleSource.
+	Candles []Candles
 }

@@ -55,6 +55,13 @@ func (k *kline) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// candle turns the row into a candle.
+func (k kline) candle(closed bool) sdk.Candle {
+	return sdk.Candle{
+		OpenTime: k.opens, Open: k.open, High: k.high, Low: k.low, Close: k.close, Volume: k.volume, Closed: closed,
+	}
+}
+
 // Candles asks for the newest candles of one pair. The last one is open.
 func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
 	if !req.Interval.Valid() {
@@ -117,11 +124,7 @@ func candlesOf(rows []kline, now time.Time) []sdk.Candle {
 	slices.SortStableFunc(rows, func(a, b kline) int { return a.opens.Compare(b.opens) })
 	out := make([]sdk.Candle, 0, len(rows))
 	for _, k := range rows {
-		c := sdk.Candle{
-			OpenTime: k.opens, Open: k.open, High: k.high, Low: k.low, Close: k.close, Volume: k.volume,
-			// The close time is the last millisecond of the candle.
-			Closed: k.closes.Before(now),
-		}
+		c := k.candle(k.closes.Before(now)) // The close time is the last millisecond of the candle.
 		if n := len(out); n > 0 && out[n-1].OpenTime.Equal(c.OpenTime) {
 			out[n-1] = c
 			continue

@@ -12,11 +12,19 @@ import (
 	"github.com/service-islands/islands/sdk/latest"
 )
 
+// The streams of a pair, after its symbol.
+const (
+	tickerStream = "@miniTicker"
+	candleStream = "@kline_1m"
+)
+
 // pairState is one symbol of a feed.
 type pairState struct {
 	assets []sdk.Asset
 	// at is the time of the last ticker, in milliseconds.
 	at int64
+	// minute is when the last candle that has closed opened.
+	minute time.Time
 }
 
 // feed is one Stream under way.
@@ -25,6 +33,7 @@ type feed struct {
 	manners  manners
 	currency string
 	note     string
+	candles  bool
 	queue    *latest.Queue
 	began    time.Time
 	lines    []*line
@@ -38,9 +47,10 @@ type feed struct {
 	heard time.Time
 }
 
-// Stream pushes the quotes of every asset that is traded, as its tickers come. It ends with an error when the currency is
-// not offered (Unsupported), none of the assets is traded (NotFound), or Binance refuses the connection (RateLimited,
-// PermissionDenied, BadUpstream); a connection that breaks is mended. Quotes of one asset never go back in time.
+// Stream pushes the quotes of every asset that is traded, as its tickers come, and its minutes as they close, if they are
+// asked for. It ends with an error when the currency is not offered (Unsupported), none of the assets is traded (NotFound),
+// or Binance refuses the connection (RateLimited, PermissionDenied, BadUpstream); a connection that breaks is mended.
+// Quotes and candles of one asset never go back in time.
 func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
 	if s.client == nil {
 		return sdk.Errorf(sdk.Unavailable, "not initialized")
@@ -80,8 +90,8 @@ func (s *source) newFeed(ctx context.Context, req sdk.StreamRequest) (*feed, err
 		return nil, sdk.Errorf(sdk.Unsupported, "nothing is traded against %q", req.VsCurrency)
 	}
 	f := &feed{
-		source: s, manners: s.manners, currency: req.VsCurrency, note: note, queue: latest.New(), began: time.Now(),
-		pairs: map[string]*pairState{}, sessions: map[*session]struct{}{},
+		source: s, manners: s.manners, currency: req.VsCurrency, note: note, candles: req.Candles, queue: latest.New(),
+		began: time.Now(), pairs: map[string]*pairState{}, sessions: map[*session]struct{}{},
 	}
 	for _, a := range req.Assets {
 		symbol, ok := list.symbols[pair{strings.ToUpper(a.Symbol), against}]
@@ -98,12 +108,19 @@ func (s *source) newFeed(ctx context.Context, req sdk.StreamRequest) (*feed, err
 	if len(f.pairs) == 0 {
 		return nil, sdk.Errorf(sdk.NotFound, "none of %d assets is traded against %q", len(req.Assets), req.VsCurrency)
 	}
-	var names []string
-	for _, symbol := range slices.Sorted(maps.Keys(f.pairs)) {
-		names = append(names, strings.ToLower(symbol)+"@miniTicker")
+	kinds := []string{tickerStream}
+	if f.candles {
+		kinds = append(kinds, candleStream)
 	}
-	for part := range slices.Chunk(names, s.manners.perConnection) {
-		f.lines = append(f.lines, &line{feed: f, names: part, patience: s.manners.silence})
+	// All streams of a pair share a connection, which therefore holds the fewer pairs the more they have.
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(f.pairs)), s.manners.perConnection/len(kinds)) {
+		var names []string
+		for _, kind := range kinds {
+			for _, symbol := range part {
+				names = append(names, strings.ToLower(symbol)+kind)
+			}
+		}
+		f.lines = append(f.lines, &line{feed: f, names: names, patience: s.manners.silence})
 	}
 	return f, nil
 }
@@ -116,6 +133,8 @@ func (f *feed) receive(s *session, text []byte) {
 	switch got.kind {
 	case frameTicker:
 		f.apply(s, got.mini)
+	case frameCandle:
+		f.chart(s, got.bar)
 	case frameShutdown:
 		s.leaves()
 	case frameReply:
@@ -161,6 +180,40 @@ func (f *feed) apply(s *session, t miniTicker) {
 		if f.queue.Put(t.quote(a, f.currency, f.note, f.source.name)) {
 			stats.drop(dropSuperseded)
 		}
+	}
+}
+
+// chart puts a candle that has closed, unless it is one that is known already. One that is open proves that its stream
+// delivers, and is of no other use.
+func (f *feed) chart(s *session, b bar) {
+	stats := f.source.streamed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pairs[b.symbol]
+	if p == nil || !f.candles {
+		stats.drop(dropUnknown)
+		return
+	}
+	s.charted()
+	switch order := b.opens.Compare(p.minute); {
+	case !b.closed:
+		return
+	case order < 0:
+		stats.drop(dropLate)
+		return
+	case order == 0:
+		stats.drop(dropDuplicate)
+		return
+	}
+	p.minute = b.opens
+	if b.close.Or(0) == 0 {
+		stats.drop(dropDead)
+		return
+	}
+	stats.candles.Add(1)
+	for _, a := range p.assets {
+		superseded := f.queue.PutCandles(b.series(a, f.currency, f.note, f.source.name))
+		stats.dropped[dropSuperseded].Add(int64(superseded))
 	}
 }
 

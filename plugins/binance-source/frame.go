@@ -11,6 +11,7 @@ import (
 // The types of events that are understood.
 const (
 	eventMiniTicker = "24hrMiniTicker"
+	eventKline      = "kline"
 	eventShutdown   = "serverShutdown"
 )
 
@@ -21,6 +22,7 @@ const (
 	frameMalformed frameKind = iota // not what the streams speak
 	frameUnknown                    // an event that nobody asked for
 	frameTicker                     // what one symbol did in the past 24 hours
+	frameCandle                     // a minute of one symbol, so far or to its end
 	frameReply                      // the answer to a request of ours
 	frameShutdown                   // the server will close soon
 )
@@ -29,6 +31,7 @@ const (
 type frame struct {
 	kind frameKind
 	mini miniTicker
+	bar  bar
 	// id is that of the request that a reply answers; 0 when the reply does not say.
 	id int64
 	// refusal is what a reply complains of, nil when it does not.
@@ -58,8 +61,16 @@ type envelope struct {
 	Text  string          `json:"msg"`
 }
 
-// event is a 24hrMiniTicker as it is written. Package json takes a key for a field that differs only in case, unless
-// another field has it exactly: the fields of type ignored keep what Binance may add from being taken for a price.
+// bar is a minute of one symbol.
+type bar struct {
+	symbol string
+	at     int64 // when it was told, in milliseconds
+	kline
+	closed bool
+}
+
+// event is a 24hrMiniTicker or a kline as it is written. Package json takes a key for a field that differs only in case,
+// unless another field has it exactly: the fields of type ignored keep what Binance may add from being taken for a price.
 type event struct {
 	Type      string     `json:"e"`
 	At        sdk.Number `json:"E"`
@@ -75,6 +86,29 @@ type event struct {
 	BigHigh   ignored    `json:"H"`
 	BigLow    ignored    `json:"L"`
 	BigVolume ignored    `json:"Q"`
+
+	Kline    json.RawMessage `json:"k"`
+	BigKline ignored         `json:"K"`
+}
+
+// eventCandle is what a kline event holds, in letters that mean something else to a ticker.
+type eventCandle struct {
+	Opens       sdk.Number `json:"t"`
+	Closes      sdk.Number `json:"T"`
+	Interval    string     `json:"i"`
+	Open        sdk.Number `json:"o"`
+	High        sdk.Number `json:"h"`
+	Low         sdk.Number `json:"l"`
+	Close       sdk.Number `json:"c"`
+	Volume      sdk.Number `json:"v"` // in the base asset
+	Closed      bool       `json:"x"`
+	BigInterval ignored    `json:"I"`
+	BigOpen     ignored    `json:"O"`
+	BigHigh     ignored    `json:"H"`
+	BigLow      ignored    `json:"L"` // the last trade
+	BigClose    ignored    `json:"C"`
+	BigVolume   ignored    `json:"V"` // of the takers
+	BigClosed   ignored    `json:"X"`
 }
 
 // ignored is a value that is not looked at.
@@ -114,11 +148,32 @@ func idOf(e envelope) int64 {
 // decodeEvent reads what a frame is about.
 func decodeEvent(text []byte) frame {
 	var e event
-	if err := json.Unmarshal(text, &e); err != nil || e.Type != eventMiniTicker {
+	if err := json.Unmarshal(text, &e); err != nil {
 		return otherEvent(text)
 	}
-	at := e.At.Or(0)
-	if e.Symbol == "" || at < 1 || at > maxMillis || at != math.Trunc(at) || !e.Close.IsKnown() {
+	switch e.Type {
+	case eventMiniTicker:
+		return e.ticker()
+	case eventKline:
+		return e.candle()
+	default:
+		return otherEvent(text)
+	}
+}
+
+// millis reads a time in milliseconds.
+func millis(n sdk.Number) (ms int64, ok bool) {
+	f := n.Or(0)
+	if f < 1 || f > maxMillis || f != math.Trunc(f) {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// ticker reads a 24hrMiniTicker.
+func (e *event) ticker() frame {
+	at, ok := millis(e.At)
+	if e.Symbol == "" || !ok || !e.Close.IsKnown() {
 		return frame{}
 	}
 	for _, n := range []*sdk.Number{&e.Close, &e.Open, &e.High, &e.Low, &e.Volume} {
@@ -127,8 +182,36 @@ func decodeEvent(text []byte) frame {
 		}
 	}
 	return frame{kind: frameTicker, mini: miniTicker{
-		symbol: e.Symbol, at: int64(at), price: e.Close, open: e.Open, high: e.High, low: e.Low, volume: e.Volume,
+		symbol: e.Symbol, at: at, price: e.Close, open: e.Open, high: e.High, low: e.Low, volume: e.Volume,
 	}}
+}
+
+// candle reads a kline. One of another interval was not asked for.
+func (e *event) candle() frame {
+	var k eventCandle
+	at, ok := millis(e.At)
+	if e.Symbol == "" || !ok || json.Unmarshal(e.Kline, &k) != nil {
+		return frame{}
+	}
+	if k.Interval != string(sdk.Interval1m) {
+		return frame{kind: frameUnknown}
+	}
+	const minute = int64(time.Minute / time.Millisecond)
+	opens, ok := millis(k.Opens)
+	closes, also := millis(k.Closes)
+	// The close time is the last millisecond of the candle.
+	if !ok || !also || opens%minute != 0 || closes != opens+minute-1 {
+		return frame{}
+	}
+	for _, n := range []sdk.Number{k.Open, k.High, k.Low, k.Close, k.Volume} {
+		if n.Or(-1) < 0 {
+			return frame{}
+		}
+	}
+	return frame{kind: frameCandle, bar: bar{symbol: e.Symbol, at: at, closed: k.Closed, kline: kline{
+		opens: time.UnixMilli(opens).UTC(), closes: time.UnixMilli(closes).UTC(),
+		open: k.Open, high: k.High, low: k.Low, close: k.Close, volume: k.Volume,
+	}}}
 }
 
 // otherEvent tells an event of another type from what is no event.
@@ -137,7 +220,7 @@ func otherEvent(text []byte) frame {
 		Type string  `json:"e"`
 		At   ignored `json:"E"`
 	}
-	if err := json.Unmarshal(text, &e); err != nil || e.Type == eventMiniTicker {
+	if err := json.Unmarshal(text, &e); err != nil || e.Type == eventMiniTicker || e.Type == eventKline {
 		// An array is well-formed: the events of all symbols, which nobody asked for.
 		if len(text) > 0 && text[0] == '[' {
 			return frame{kind: frameUnknown}
@@ -165,5 +248,13 @@ func (t miniTicker) quote(asset sdk.Asset, vs, note, source string) sdk.Quote {
 		ID: asset.ID, Symbol: asset.Symbol, Name: asset.Name, VsCurrency: vs, Source: source, Note: note,
 		Price: t.price, Change24h: t.change(), High24h: t.high, Low24h: t.low, Volume24h: t.volume,
 		AsOf: time.UnixMilli(t.at).UTC(),
+	}
+}
+
+// series turns the minute into the candles of an asset, of which it is the only one.
+func (b bar) series(asset sdk.Asset, vs, note, source string) sdk.Candles {
+	return sdk.Candles{
+		ID: asset.ID, Symbol: asset.Symbol, Interval: sdk.Interval1m, VsCurrency: vs, Source: source, Note: note,
+		AsOf: time.UnixMilli(b.at).UTC(), Items: []sdk.Candle{b.candle(b.closed)},
 	}
 }

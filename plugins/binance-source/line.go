@@ -8,10 +8,10 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-// enoughTickers is how many tickers without a pause show that pairs are not quiet.
-const enoughTickers = 60
+// enoughFrames is how many frames of each kind without a pause show that pairs are not quiet.
+const enoughFrames = 60
 
-// sameTime is how far apart two connections may bring the same ticker.
+// sameTime is how far apart two connections may bring the same frame.
 const sameTime = time.Second
 
 // line keeps one connection for up to 1024 streams, and mends and replaces it.
@@ -20,7 +20,7 @@ type line struct {
 	names []string
 	// failures counts the connections in a row that could not be opened or did not last.
 	failures int
-	// patience is how long no ticker may come.
+	// patience is how long no ticker may come, or no candle where they are asked for.
 	patience time.Duration
 
 	// Of the feed's lock: the connection that delivers, or did last, and why another could not be opened.
@@ -81,7 +81,7 @@ func (l *line) watch(ctx context.Context, s *session) reason {
 		case <-age.C:
 			return reasonAge
 		case <-silence.C:
-			if s.tickers.Load() >= enoughTickers {
+			if s.frames() >= enoughFrames {
 				l.patience = l.feed.manners.silence
 			}
 			left := l.patience - s.silent()
@@ -98,7 +98,7 @@ func (l *line) note(why reason, s *session) {
 	log, stats := l.feed.source.logger, l.feed.source.streamed
 	lived := time.Since(s.began)
 	// Whatever ends connections soon must not make this a loop without a pause.
-	if l.failures++; lived >= l.feed.manners.steady && s.tickers.Load() > 0 {
+	if l.failures++; lived >= l.feed.manners.steady && s.tickers.count.Load() > 0 {
 		l.failures = 0
 	}
 	attrs := []any{slog.String("why", string(why)), slog.Duration("lived", lived.Round(time.Millisecond))}
@@ -212,7 +212,7 @@ func (l *line) prove(ctx context.Context, old, next *session, why reason) error 
 	case <-timer.C:
 	}
 	if old.silent() < l.patience {
-		return sdk.Errorf(sdk.Unavailable, "a new connection brings no ticker, the old one does")
+		return sdk.Errorf(sdk.Unavailable, "a new connection does not bring what the old one does")
 	}
 	l.quiet()
 	return nil

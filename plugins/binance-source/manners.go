@@ -36,8 +36,8 @@ type manners struct {
 	handshake, replyWithin, pongWithin time.Duration
 	// pingAfter is how long nothing at all was heard before a ping asks whether the peer is still there.
 	pingAfter time.Duration
-	// silence is how long no ticker may come before another connection is tried, and maxSilence is what that grows to
-	// while pairs are merely quiet.
+	// silence is how long no ticker may come, or no candle where they are asked for, before another connection is tried,
+	// and maxSilence is what that grows to while pairs are merely quiet.
 	silence, maxSilence time.Duration
 	// rotateAfter is the age at which a connection is replaced, give or take rotateSpread.
 	rotateAfter, rotateSpread time.Duration
@@ -56,8 +56,8 @@ func goodManners() manners {
 		perConnection: 1024, perURL: 100, perRequest: 100,
 		sendEvery: 300 * time.Millisecond, connectBurst: 60, connectEvery: 2 * time.Second,
 		handshake: 10 * time.Second, replyWithin: 10 * time.Second, pongWithin: 5 * time.Second, pingAfter: 5 * time.Second,
-		// A pair that is traded brings a ticker each second: ten that are missing in a row are no accident, and a report
-		// or a watcher hardly notices ten seconds.
+		// A pair that is traded brings a ticker each second and a candle every other: ten and five that are missing in a
+		// row are no accident, and a report or a watcher hardly notices ten seconds.
 		silence: 10 * time.Second, maxSilence: 2 * time.Minute,
 		// Binance closes after 24 hours.
 		rotateAfter: 23 * time.Hour, rotateSpread: 30 * time.Minute,
@@ -134,7 +134,7 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 const (
 	// maxExile bounds what a Retry-After can ask for. The longest ban known is three days.
 	maxExile = 7 * 24 * time.Hour
-	// maxFrame bounds a message in bytes. A ticker has 250.
+	// maxFrame bounds a message in bytes. A ticker has 250, a candle 400.
 	maxFrame = 64 << 10
 	// mostRefusal is how much of a refusal's body is read.
 	mostRefusal = 1 << 10

@@ -15,8 +15,14 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-// session is one connection that brings tickers. Two goroutines belong to it: one reads, one asks whether the peer is
-// still there.
+// pulse is the life of one kind of stream of a session.
+type pulse struct {
+	// count is how many frames came, and at when the last one did, in nanoseconds after the session began.
+	count, at atomic.Int64
+}
+
+// session is one connection that brings tickers, and candles if they are asked for. Two goroutines belong to it: one
+// reads, one asks whether the peer is still there.
 type session struct {
 	conn    *websocket.Conn
 	manners manners
@@ -27,7 +33,8 @@ type session struct {
 	send *rate.Limiter
 	// replies brings the answers to requests.
 	replies chan frame
-	// delivering is closed by the first ticker, leaving when the server says that it will close, done when reading ended.
+	// delivering is closed once every kind of stream has brought something, leaving when the server says that it will
+	// close, done when reading ended.
 	delivering, leaving, done chan struct{}
 	delivered, leaves         func()
 	// cause says why it ended, and endedAt when, once done is closed.
@@ -35,17 +42,18 @@ type session struct {
 	endedAt time.Time
 	// end ends it for a reason.
 	end context.CancelCauseFunc
-	// tickers counts those that it brought.
-	tickers atomic.Int64
-	// heardAt and tickerAt are when anything was heard and the last ticker came, in nanoseconds after began.
-	heardAt, tickerAt atomic.Int64
+	// heardAt is when anything was heard, in nanoseconds after began.
+	heardAt atomic.Int64
+	// tickers and candles are what it brought. Candles are owed only if they were asked for.
+	tickers, candles pulse
+	owesCandles      bool
 }
 
 // connect opens a session for streams and returns it once all of them are subscribed. It ends with the context.
 func (f *feed) connect(ctx context.Context, names []string) (*session, error) {
 	s := &session{
 		manners: f.manners, began: time.Now(), expires: time.Now().Add(f.manners.age()),
-		send:    rate.NewLimiter(rate.Every(f.manners.sendEvery), 1),
+		send: rate.NewLimiter(rate.Every(f.manners.sendEvery), 1), owesCandles: f.candles,
 		replies: make(chan frame, 1), delivering: make(chan struct{}), leaving: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.delivered = sync.OnceFunc(func() { close(s.delivering) })
@@ -57,7 +65,8 @@ func (f *feed) connect(ctx context.Context, names []string) (*session, error) {
 	}
 	s.conn = conn
 	s.heard()
-	s.tickerAt.Store(s.heardAt.Load())
+	s.tickers.at.Store(s.heardAt.Load())
+	s.candles.at.Store(s.heardAt.Load())
 	ctx, s.end = context.WithCancelCause(ctx)
 	f.open(s)
 	f.work.Go(func() {
@@ -79,11 +88,27 @@ func (f *feed) connect(ctx context.Context, names []string) (*session, error) {
 // heard notes a sign of life.
 func (s *session) heard() { s.heardAt.Store(int64(time.Since(s.began))) }
 
-// ticked notes a ticker.
-func (s *session) ticked() {
-	s.tickers.Add(1)
-	s.tickerAt.Store(int64(time.Since(s.began)))
-	s.delivered()
+// ticked notes a ticker, and charted a candle, open or closed.
+func (s *session) ticked() { s.brings(&s.tickers) }
+
+func (s *session) charted() { s.brings(&s.candles) }
+
+// brings notes a frame of one kind.
+func (s *session) brings(kind *pulse) {
+	kind.count.Add(1)
+	kind.at.Store(int64(time.Since(s.began)))
+	if s.frames() > 0 {
+		s.delivered()
+	}
+}
+
+// frames is how many frames of each kind came at least.
+func (s *session) frames() int64 {
+	n := s.tickers.count.Load()
+	if s.owesCandles {
+		n = min(n, s.candles.count.Load())
+	}
+	return n
 }
 
 // unheard is how long nothing was heard.
@@ -91,9 +116,14 @@ func (s *session) unheard() time.Duration {
 	return time.Since(s.began) - time.Duration(s.heardAt.Load())
 }
 
-// silent is how long no ticker came.
+// silent is how long no ticker came, or no candle where they are owed, whichever is longer: a connection of which one
+// half has died does not deliver, however lively the other.
 func (s *session) silent() time.Duration {
-	return time.Since(s.began) - time.Duration(s.tickerAt.Load())
+	at := s.tickers.at.Load()
+	if s.owesCandles {
+		at = min(at, s.candles.at.Load())
+	}
+	return time.Since(s.began) - time.Duration(at)
 }
 
 // ended reports whether the session is over.

@@ -159,16 +159,10 @@ func TestASlowReceiverGetsTheNewestAndCostsNoConnection(t *testing.T) {
 		t := w.T
 		st := w.stream("btc")
 		time.Sleep(2500 * time.Millisecond)
-		st.mu.Lock()
-		st.block = make(chan struct{})
-		release := st.block
-		st.mu.Unlock()
+		goOn := st.pause()
 		time.Sleep(5 * time.Minute)
 		before := len(st.of("btc"))
-		st.mu.Lock()
-		st.block = nil
-		st.mu.Unlock()
-		close(release)
+		goOn()
 		synctest.Wait()
 		got := st.of("btc")
 		if len(got) != before+1 || time.Since(got[before].AsOf) > time.Second {
@@ -184,12 +178,7 @@ func TestManyStreamsAreSplitAndSubscribedInTime(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.T
 		w.source.manners.perConnection, w.source.manners.perURL, w.source.manners.perRequest = 12, 2, 1
-		var rows, symbols []string
-		for i := range 30 {
-			symbol := string([]rune{'A' + rune(i/26), 'A' + rune(i%26)})
-			rows, symbols = append(rows, row(symbol, "USDT", "TRADING")), append(symbols, symbol)
-		}
-		w.exchange.answer(pathInfo, fail(200, `{"symbols":[`+strings.Join(rows, ",")+`]}`))
+		symbols := w.list(30)
 		st := w.stream(symbols...)
 		time.Sleep(20 * time.Second)
 		var names []string
@@ -309,10 +298,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		t := w.T
 		one, two := w.stream("btc"), w.stream("eth")
 		time.Sleep(2 * time.Second)
-		two.mu.Lock()
-		two.block = make(chan struct{})
-		release := two.block
-		two.mu.Unlock()
+		goOn := two.pause()
 		time.Sleep(2 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -322,7 +308,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		if err := <-one.done; !errors.Is(err, sdk.Unavailable) {
 			t.Errorf("the stream ended with %v", err)
 		}
-		close(release)
+		goOn()
 		for range 2 {
 			if err := w.source.Shutdown(t.Context()); err != nil {
 				t.Error(err)

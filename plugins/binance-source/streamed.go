@@ -17,7 +17,7 @@ const (
 	dropLate       drop = iota // older than one of the same symbol
 	dropDuplicate              // as old as one of the same symbol
 	dropDead                   // of a pair that is not traded
-	dropSuperseded             // replaced by a newer one before the receiver took it
+	dropSuperseded             // given up for a newer one before the receiver took it
 	dropUnknown                // of another type, or of a symbol that nobody asked for
 	dropMalformed              // not what the streams speak
 	drops
@@ -28,8 +28,8 @@ var dropNames = [drops]string{"late", "duplicate", "dead", "superseded", "unknow
 
 // streamed counts what the streams brought.
 type streamed struct {
-	frames, reconnects, rotations atomic.Int64
-	dropped                       [drops]atomic.Int64
+	frames, candles, reconnects, rotations atomic.Int64
+	dropped                                [drops]atomic.Int64
 }
 
 // drop counts something that was not emitted.
@@ -48,7 +48,7 @@ func (s *source) streamMetrics() sdk.Metrics {
 	}
 	dropped := sdk.Metric{
 		Name: "stream_dropped_total", Type: sdk.CounterType,
-		Help: "Frames and quotes that were not emitted, by reason.",
+		Help: "Frames, quotes and candles that were not emitted, by reason.",
 	}
 	for why, name := range dropNames {
 		dropped.Samples = append(dropped.Samples, sdk.Sample{
@@ -58,6 +58,7 @@ func (s *source) streamMetrics() sdk.Metrics {
 	return sdk.Metrics{
 		sdk.Gauge("stream_connections", "", "Open connections to the streams.", float64(connections)),
 		sdk.Counter("stream_frames_total", "Messages that the streams brought.", float64(s.streamed.frames.Load())),
+		sdk.Counter("stream_candles_total", "Candles that closed.", float64(s.streamed.candles.Load())),
 		sdk.Counter("stream_reconnects_total", "Connections replaced because they broke or fell silent.", float64(s.streamed.reconnects.Load())),
 		sdk.Counter("stream_rotations_total", "Connections replaced in time: by age, or because the server said that it would close.",
 			float64(s.streamed.rotations.Load())),

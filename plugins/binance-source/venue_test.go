@@ -9,22 +9,23 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/service-islands/islands/sdk"
 )
 
-// venue is the side of Binance that streams. Each connection gets a ticker per stream and interval, a ping every 20
-// seconds, and what a test sends.
+// venue is the side of Binance that streams. Each connection gets a ticker per stream and interval, candles half as often,
+// a ping every 20 seconds, and what a test sends.
 type venue struct {
 	mu      sync.Mutex
 	sockets []*socket
 	// tick is how often tickers come; 0 for never.
 	tick time.Duration
+	// minute is how long a candle takes, from began on.
+	minute time.Duration
+	began  time.Time
+	// hushed is the kind of stream that connections from now on do not bring.
+	hushed string
 	// refuse answers handshakes instead, nil for accepting them.
 	refuse http.HandlerFunc
 	// reply answers requests instead of an acknowledgement; empty for none.
@@ -49,12 +50,19 @@ type socket struct {
 	mu       sync.Mutex
 	names    []string
 	received []time.Time
-	// mute stops the tickers; frozen stops everything, pongs included, with the connection still there.
+	// mute stops tickers and candles; frozen stops everything, pongs included, with the connection still there.
 	mute, frozen bool
+	// hushed is the kind of stream that is not brought.
+	hushed string
+	// first is when the first ticker was sent, gone when the connection ended; the zero time until then.
+	first, gone time.Time
 }
 
 func newVenue() *venue {
-	return &venue{tick: time.Second, reply: func(id int64) string { return fmt.Sprintf(`{"result":null,"id":%d}`, id) }}
+	return &venue{
+		tick: time.Second, minute: time.Minute, began: time.Now().Truncate(time.Minute),
+		reply: func(id int64) string { return fmt.Sprintf(`{"result":null,"id":%d}`, id) },
+	}
 }
 
 func (v *venue) set(change func(v *venue)) {
@@ -95,7 +103,7 @@ func (v *venue) tries() int {
 func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
 	v.handshakes = append(v.handshakes, time.Now())
-	refuse, lifetime := v.refuse, v.lifetime
+	refuse, lifetime, hushed := v.refuse, v.lifetime, v.hushed
 	v.mu.Unlock()
 	if refuse != nil {
 		refuse(w, r)
@@ -103,7 +111,7 @@ func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &socket{
 		venue: v, opened: time.Now(), ended: make(chan struct{}),
-		names: strings.Split(r.URL.Query().Get("streams"), "/"),
+		names: strings.Split(r.URL.Query().Get("streams"), "/"), hushed: hushed,
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		OnPingReceived: func(context.Context, []byte) bool { s.got(); return !s.isFrozen() },
@@ -125,6 +133,9 @@ func (v *venue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	wg.Go(func() { s.push(ctx) })
 	wg.Go(func() { s.ping(ctx) })
 	<-ctx.Done()
+	s.mu.Lock()
+	s.gone = time.Now()
+	s.mu.Unlock()
 	_ = conn.CloseNow()
 	close(s.ended)
 	wg.Wait()
@@ -166,8 +177,9 @@ func (s *socket) listen(ctx context.Context) {
 	}
 }
 
-// push sends tickers.
+// push sends tickers and candles.
 func (s *socket) push(ctx context.Context) {
+	last := s.venue.minuteOf(time.Now())
 	for {
 		s.venue.mu.Lock()
 		tick := s.venue.tick
@@ -176,20 +188,48 @@ func (s *socket) push(ctx context.Context) {
 			<-ctx.Done()
 			return
 		}
+		at := time.Now().Truncate(tick).Add(tick)
 		select {
-		case <-time.After(time.Until(time.Now().Truncate(tick).Add(tick))):
+		case <-time.After(time.Until(at)):
 		case <-ctx.Done():
 			return
 		}
-		s.mu.Lock()
-		names, mute := slices.Clone(s.names), s.mute
-		s.mu.Unlock()
-		for _, name := range names {
-			if !mute {
-				s.send(tickerFrame(symbolOf(name), time.Now().Truncate(tick), 100))
-			}
+		s.pushTickers(at)
+		if at.Truncate(2 * tick).Equal(at) {
+			current := s.venue.minuteOf(at)
+			s.pushCandles(at, last, current)
+			last = current
 		}
 	}
+}
+
+// pushTickers sends what every symbol did until an instant.
+func (s *socket) pushTickers(at time.Time) {
+	symbols := s.symbols(tickerStream)
+	s.mu.Lock()
+	if s.first.IsZero() && len(symbols) > 0 {
+		s.first = at
+	}
+	s.mu.Unlock()
+	for _, symbol := range symbols {
+		s.send(tickerFrame(symbol, at, 100))
+	}
+}
+
+// pushCandles sends the minutes from last to current; only the current one is open.
+func (s *socket) pushCandles(at time.Time, last, current int) {
+	for _, symbol := range s.symbols(candleStream) {
+		for n := last; n <= current; n++ {
+			s.send(candleFrame(symbol, at, s.venue.opens(n), n < current, 100))
+		}
+	}
+}
+
+// minuteOf is the number of the candle that is open at an instant, and opens is when it says that it opened.
+func (v *venue) minuteOf(at time.Time) int { return int(at.Sub(v.began) / v.minute) }
+
+func (v *venue) opens(n int) time.Time {
+	return v.began.Truncate(time.Minute).Add(time.Duration(n) * time.Minute)
 }
 
 // ping asks every 20 seconds whether the client is there, and wants the answer within a minute.
@@ -227,6 +267,13 @@ func (s *socket) still() {
 	s.mute = true
 }
 
+// hush stops the streams of one kind, none when it is empty.
+func (s *socket) hush(kind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hushed = kind
+}
+
 // freeze stops everything, as when the peer lost its power.
 func (s *socket) freeze() {
 	s.mu.Lock()
@@ -238,6 +285,20 @@ func (s *socket) isFrozen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.frozen
+}
+
+// symbols are those whose streams of a kind are brought.
+func (s *socket) symbols(kind string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, name := range s.names {
+		symbol, found := strings.CutSuffix(name, kind)
+		if found && !s.mute && s.hushed != kind {
+			out = append(out, strings.ToUpper(symbol))
+		}
+	}
+	return out
 }
 
 // streams are the names that were asked for, in order.
@@ -265,11 +326,6 @@ func (s *socket) busiest() int {
 	return most
 }
 
-func symbolOf(name string) string {
-	symbol, _, _ := strings.Cut(name, "@")
-	return strings.ToUpper(symbol)
-}
-
 // tickerFrame is the ticker of a symbol at a time.
 func tickerFrame(symbol string, at time.Time, price float64) string {
 	return fmt.Sprintf(`{"stream":"%s@miniTicker","data":{"e":"24hrMiniTicker","E":%d,"s":%q,"c":"%.8f","o":"80.00000000",`+
@@ -277,150 +333,10 @@ func tickerFrame(symbol string, at time.Time, price float64) string {
 		strings.ToLower(symbol), at.UnixMilli(), symbol, price)
 }
 
-// world is a source and a Binance in a bubble of their own time.
-type world struct {
-	*testing.T
-	exchange *exchange
-	venue    *venue
-	source   *source
-	streams  []*stream
-}
-
-// inWorld runs a test in a bubble. With it end the connections, the source and the exchange.
-func inWorld(t *testing.T, test func(w *world)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		v := newVenue()
-		w := &world{T: t, venue: v, exchange: &exchange{answers: map[string]http.HandlerFunc{pathStream: v.ServeHTTP}}}
-		listener := newPipes()
-		server := &http.Server{Handler: w.exchange}
-		go func() { _ = server.Serve(listener) }() // It ends when it is closed.
-		transport := &http.Transport{DialContext: listener.dial, DisableKeepAlives: true}
-		w.source = newSource()
-		w.source.transport = transport
-		err := w.source.Initialize(t.Context(), sdk.Config{Name: "binance", Values: map[string]any{
-			"url": "http://exchange", "stream_url": "ws://exchange",
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(w)
-		if err := w.source.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		for _, st := range w.streams {
-			st.cancel()
-		}
-		for _, s := range v.all() {
-			s.cut()
-		}
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		for _, fault := range v.faults {
-			t.Errorf("the venue: %s", fault)
-		}
-		for i, s := range v.all() {
-			if n := s.busiest(); n > 5 {
-				t.Errorf("connection %d got %d messages within a second; 5 are allowed", i, n)
-			}
-		}
-	})
-}
-
-// stream is a Stream under way.
-type stream struct {
-	w      *world
-	cancel context.CancelFunc
-	done   chan error
-
-	mu     sync.Mutex
-	quotes []sdk.Quote
-	at     []time.Time
-	seq    uint64
-	// block makes the receiver wait.
-	block chan struct{}
-}
-
-// stream opens a stream of assets in US dollars.
-func (w *world) stream(symbols ...string) *stream {
-	ctx, cancel := context.WithCancel(w.Context())
-	st := &stream{w: w, cancel: cancel, done: make(chan error, 1)}
-	req := sdk.StreamRequest{VsCurrency: "usd"}
-	for _, symbol := range symbols {
-		req.Assets = append(req.Assets, sdk.Asset{ID: symbol + "-id", Symbol: symbol})
-	}
-	go func() { st.done <- w.source.Stream(ctx, req, st.emit) }()
-	w.streams = append(w.streams, st)
-	return st
-}
-
-func (st *stream) emit(batch sdk.QuoteBatch) error {
-	st.mu.Lock()
-	st.seq++
-	if batch.Seq != st.seq {
-		st.w.Errorf("batch %d has the number %d", st.seq, batch.Seq)
-	}
-	for _, q := range batch.Quotes {
-		for i := len(st.quotes) - 1; i >= 0; i-- {
-			if st.quotes[i].Symbol == q.Symbol {
-				if !q.AsOf.After(st.quotes[i].AsOf) {
-					st.w.Errorf("%s went from %s to %s", q.Symbol, st.quotes[i].AsOf, q.AsOf)
-				}
-				break
-			}
-		}
-		st.quotes, st.at = append(st.quotes, q), append(st.at, time.Now())
-	}
-	block := st.block
-	st.mu.Unlock()
-	if block != nil {
-		<-block
-	}
-	return nil
-}
-
-// of returns the quotes of a symbol so far.
-func (st *stream) of(symbol string) []sdk.Quote {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(st.quotes), func(q sdk.Quote) bool { return q.Symbol != symbol })
-}
-
-// gap is the longest time between two quotes of a symbol, the time since the last one included.
-func (st *stream) gap(symbol string, since time.Time) time.Duration {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	var longest time.Duration
-	for i, q := range st.quotes {
-		if q.Symbol == symbol && st.at[i].After(since) {
-			longest = max(longest, st.at[i].Sub(since))
-			since = st.at[i]
-		}
-	}
-	return max(longest, time.Since(since))
-}
-
-// end cancels the stream and returns why it ended.
-func (st *stream) end() error {
-	st.cancel()
-	return <-st.done
-}
-
-// count returns a metric of the source.
-func (w *world) count(name string, labels ...string) float64 {
-	w.Helper()
-	metrics, err := w.source.Metrics(w.Context())
-	if err != nil {
-		w.Fatal(err)
-	}
-	var with map[string]string
-	for i := 0; i+1 < len(labels); i += 2 {
-		with = map[string]string{labels[i]: labels[i+1]}
-	}
-	value, ok := metrics.Value(name, with)
-	if !ok {
-		w.Fatalf("no metric %s %v", name, labels)
-	}
-	return value
+// candleFrame is the minute of a symbol that began at a time, as it is told at another.
+func candleFrame(symbol string, at, opens time.Time, closed bool, price float64) string {
+	return fmt.Sprintf(`{"stream":"%s@kline_1m","data":{"e":"kline","E":%d,"s":%q,"k":{"t":%d,"T":%d,"s":%q,"i":"1m","f":13562205,`+
+		`"L":13562210,"o":"99.00000000","c":"%.8f","h":"120.00000000","l":"75.50000000","v":"24.63625000","n":6,"x":%t,`+
+		`"q":"2472.98000000","V":"12.10000000","Q":"1236.10000000","B":"0"}}}`,
+		strings.ToLower(symbol), at.UnixMilli(), symbol, opens.UnixMilli(), opens.Add(time.Minute).UnixMilli()-1, symbol, price, closed)
 }

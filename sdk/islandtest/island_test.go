@@ -301,7 +301,11 @@ func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sd
 		if s.is("holes") && seq == 2 {
 			seq++
 		}
-		if err := emit(sdk.QuoteBatch{Seq: seq, Quotes: []sdk.Quote{s.quote(req.Assets[0])}}); err != nil && !s.is("goes on") {
+		batch := sdk.QuoteBatch{Seq: seq, Quotes: []sdk.Quote{s.quote(req.Assets[0])}}
+		if req.Candles || s.is("talks unasked") {
+			batch.Candles = s.minutes(req.Assets[0], int(seq))
+		}
+		if err := emit(batch); err != nil && !s.is("goes on") {
 			return err
 		}
 		select {
@@ -310,6 +314,34 @@ func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sd
 		case <-ticker.C:
 		}
 	}
+}
+
+// minutes are the candles of a batch: one minute, the n-th of a day that is over.
+func (s *source) minutes(a sdk.Asset, n int) []sdk.Candles {
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	c := sdk.Candle{OpenTime: today.Add(time.Duration(n-1440) * time.Minute), Close: sdk.Known(2), Closed: true}
+	run := sdk.Candles{ID: a.ID, Symbol: a.Symbol, VsCurrency: "usd", Interval: sdk.Interval1m, Source: "source", AsOf: today}
+	switch s.flaw {
+	case "streams the open":
+		c.Closed = false
+	case "streams crooked":
+		c.OpenTime = c.OpenTime.Add(time.Second)
+	case "streams blanks":
+		c.Close = sdk.Number{}
+	case "streams strangers":
+		run.Symbol = "none"
+	case "streams odd intervals":
+		run.Interval = "7q"
+	case "streams again":
+		c.OpenTime = today.Add(-time.Minute)
+	case "streams nothing":
+		return []sdk.Candles{run}
+	}
+	run.Items = []sdk.Candle{c}
+	if s.is("streams pieces") {
+		return []sdk.Candles{run, run}
+	}
+	return []sdk.Candles{run}
 }
 
 // reporter makes one report.

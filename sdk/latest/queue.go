@@ -14,7 +14,7 @@ const DefaultHeartbeat = 5 * time.Second
 
 // Options say how a queue is drained.
 type Options struct {
-	// MinInterval is the least time from one batch with quotes to the next; 0 for none.
+	// MinInterval is the least time from one batch that is no heartbeat to the next; 0 for none.
 	MinInterval time.Duration
 	// Heartbeat is how long no batch was emitted before an empty one is; DefaultHeartbeat when 0, none when negative.
 	Heartbeat time.Duration
@@ -23,9 +23,14 @@ type Options struct {
 // key is what a quote is the newest of.
 type key struct{ id, symbol, currency string }
 
-// Queue holds the newest quote of each asset until it is emitted. All methods may be called concurrently.
+// Queue holds the newest quote of each asset, and the newest closed candles of each asset and interval, until they are
+// emitted. All methods may be called concurrently.
 type Queue struct {
-	// wake holds a token while quotes may wait.
+	// MaxCandles is how many candles of one asset and interval wait at most; DefaultMaxCandles when 0. It is not changed
+	// once candles are put.
+	MaxCandles int
+
+	// wake holds a token while something may wait.
 	wake chan struct{}
 	// failed is closed by Fail.
 	failed chan struct{}
@@ -35,12 +40,17 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting []sdk.Quote
 	place   map[key]int // where in waiting
-	err     error
+	// runs are the candles that wait, each of one asset and interval.
+	runs     []sdk.Candles
+	runPlace map[runKey]int // where in runs
+	err      error
 }
 
 // New returns an empty queue.
 func New() *Queue {
-	return &Queue{wake: make(chan struct{}, 1), failed: make(chan struct{}), place: map[key]int{}}
+	return &Queue{
+		wake: make(chan struct{}, 1), failed: make(chan struct{}), place: map[key]int{}, runPlace: map[runKey]int{},
+	}
 }
 
 // Put leaves a quote to be emitted and never blocks. Of two quotes of an asset the one with the later AsOf is kept, of
@@ -57,18 +67,27 @@ func (q *Queue) Put(quote sdk.Quote) (superseded bool) {
 		q.waiting[i] = quote
 	}
 	q.mu.Unlock()
+	q.rouse()
+	return found
+}
+
+// rouse lets Run know that something waits.
+func (q *Queue) rouse() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return found
 }
 
-// Len returns how many quotes wait.
+// Len returns how many quotes and candles wait.
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	n := len(q.waiting)
+	for _, run := range q.runs {
+		n += len(run.Items)
+	}
+	return n
 }
 
 // Fail ends Run with an error, once what was put before it is emitted. Only the first call counts. Nil is taken for a
@@ -85,18 +104,21 @@ func (q *Queue) Fail(err error) {
 	}
 }
 
-// take empties the queue.
-func (q *Queue) take() []sdk.Quote {
+// take empties the queue into a batch.
+func (q *Queue) take() (batch sdk.QuoteBatch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) == 0 {
-		return nil
+	// The batch belongs to the receiver. The next one is likely to have as many quotes; candles come by the minute.
+	if len(q.waiting) > 0 {
+		batch.Quotes = q.waiting
+		q.waiting = make([]sdk.Quote, 0, len(batch.Quotes))
+		clear(q.place)
 	}
-	quotes := q.waiting
-	// The batch belongs to the receiver now. The next one is likely to be as large.
-	q.waiting = make([]sdk.Quote, 0, len(quotes))
-	clear(q.place)
-	return quotes
+	if len(q.runs) > 0 {
+		batch.Candles, q.runs = q.runs, nil
+		clear(q.runPlace)
+	}
+	return batch
 }
 
 // failure returns what Fail was called with.
@@ -108,8 +130,8 @@ func (q *Queue) failure() error {
 
 // Run emits what is put, in batches that are counted from 1, and heartbeats in between. It returns why it ended: the
 // cause of the context's end, the error of emit, or what Fail was called with. Emit is not called once the context has
-// ended, and may block: quotes that come meanwhile replace those that wait. Only one Run at a time drains a queue;
-// another is refused.
+// ended, and may block: quotes that come meanwhile replace those that wait, and candles join them. Only one Run at a time
+// drains a queue; another is refused.
 func (q *Queue) Run(ctx context.Context, emit func(sdk.QuoteBatch) error, opts Options) error {
 	if !q.draining.CompareAndSwap(false, true) {
 		return sdk.Errorf(sdk.Internal, "the queue is being drained already")
@@ -139,7 +161,7 @@ func (q *Queue) Run(ctx context.Context, emit func(sdk.QuoteBatch) error, opts O
 				return err
 			}
 		case <-d.beats:
-			if err := d.send(ctx, nil); err != nil {
+			if err := d.send(ctx, sdk.QuoteBatch{}); err != nil {
 				return err
 			}
 		}
@@ -152,9 +174,9 @@ type drain struct {
 	emit  func(sdk.QuoteBatch) error
 	opts  Options
 	seq   uint64
-	// next is when the next batch with quotes may be emitted.
+	// next is when the next batch that is no heartbeat may be emitted.
 	next time.Time
-	// pace fires then, if quotes wait.
+	// pace fires then, if something waits.
 	pace *time.Timer
 	// beat fires when the next heartbeat is due, and beats is its channel; nil without heartbeats.
 	beat  *time.Timer
@@ -188,21 +210,23 @@ func (d *drain) flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	quotes := d.queue.take()
-	if len(quotes) == 0 {
+	batch := d.queue.take()
+	if len(batch.Quotes) == 0 && len(batch.Candles) == 0 {
 		return nil
 	}
+	d.pace.Stop() // What it was to fire for is in the batch; what comes now waits for its own turn.
 	d.next = time.Now().Add(d.opts.MinInterval)
-	return d.send(ctx, quotes)
+	return d.send(ctx, batch)
 }
 
-// send emits one batch.
-func (d *drain) send(ctx context.Context, quotes []sdk.Quote) error {
+// send numbers a batch and emits it.
+func (d *drain) send(ctx context.Context, batch sdk.QuoteBatch) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	d.seq++
-	if err := d.emit(sdk.QuoteBatch{Seq: d.seq, Quotes: quotes}); err != nil {
+	batch.Seq = d.seq
+	if err := d.emit(batch); err != nil {
 		return err
 	}
 	if d.beat != nil {

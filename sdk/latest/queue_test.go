@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 
 	"github.com/service-islands/islands/sdk"
 )
@@ -140,6 +140,33 @@ func TestPace(t *testing.T) {
 	}
 }
 
+func TestPaceHoldsAfterABusyReceiver(t *testing.T) {
+	for range 20 { // What Run looks at first, when several things have happened, is by chance.
+		synctest.Test(t, func(t *testing.T) {
+			q, b := New(), &batches{start: time.Now()}
+			q.Put(quote("btc", 1))
+			_ = q.Run(t.Context(), func(batch sdk.QuoteBatch) error {
+				switch batch.Seq {
+				case 1:
+					q.Put(quote("btc", 2)) // Waits for its turn, in a second.
+				case 2: // A heartbeat, during which the turn comes and more than one thing happens.
+					time.Sleep(3 * time.Second)
+					q.Put(quote("btc", 3))
+				case 3:
+					q.Put(quote("btc", 4))
+				case 4: // A heartbeat: the turn of what was put last has not come.
+					q.Fail(errStop)
+				}
+				b.got, b.after = append(b.got, batch), append(b.after, time.Since(b.start))
+				return nil
+			}, Options{MinInterval: time.Second, Heartbeat: 700 * time.Millisecond})
+			if want := []string{"1:btc=1", "2:", "3:btc=3", "4:", "5:btc=4"}; !slices.Equal(b.words(), want) {
+				t.Errorf("got %q after %v, want %q", b.words(), b.after, want)
+			}
+		})
+	}
+}
+
 func TestHeartbeats(t *testing.T) {
 	for name, tc := range map[string]struct {
 		opts Options
@@ -262,115 +289,6 @@ func TestOnlyOneDrains(t *testing.T) {
 	})
 }
 
-// step is one thing that happens to a queue.
-type step struct {
-	asset int
-	pass  time.Duration // before the quote is put
-	busy  time.Duration // for which the receiver of the next batch is
-}
-
-// TestProperties holds a queue to what its documentation says, whatever happens to it.
-func TestProperties(t *testing.T) {
-	durations := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond, 3 * time.Second})
-	rapid.Check(t, func(r *rapid.T) {
-		steps := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
-			return step{asset: rapid.IntRange(0, 4).Draw(r, "asset"), pass: durations.Draw(r, "pass"), busy: durations.Draw(r, "busy")}
-		}), 0, 60).Draw(r, "steps")
-		opts := Options{
-			MinInterval: rapid.SampledFrom([]time.Duration{0, 50 * time.Millisecond, time.Second}).Draw(r, "interval"),
-			Heartbeat:   rapid.SampledFrom([]time.Duration{-1, 70 * time.Millisecond, 2 * time.Second}).Draw(r, "heartbeat"),
-		}
-		var fault string
-		synctest.Test(t, func(t *testing.T) { fault = play(t, steps, opts) })
-		if fault != "" {
-			r.Fatal(fault)
-		}
-	})
-}
-
-// play lets the steps happen and returns what was wrong with what came out.
-func play(t *testing.T, steps []step, opts Options) (fault string) {
-	t.Helper()
-	var mu sync.Mutex
-	var busy time.Duration
-	report := func(format string, args ...any) {
-		if fault == "" {
-			fault = fmt.Sprintf(format, args...)
-		}
-	}
-	q := New()
-	put, got := map[string]int{}, map[string]int{}
-	var seq uint64
-	var lastBatch time.Time
-	last := time.Now() // when the emission before ended
-	emit := func(batch sdk.QuoteBatch) error {
-		mu.Lock()
-		defer mu.Unlock()
-		now := time.Now()
-		if seq++; batch.Seq != seq {
-			report("batch %d has the number %d", seq, batch.Seq)
-		}
-		if quiet := now.Sub(last); opts.Heartbeat > 0 && quiet > opts.Heartbeat {
-			report("nothing for %s", quiet)
-		}
-		if len(batch.Quotes) > 0 {
-			if !lastBatch.IsZero() && now.Sub(lastBatch) < opts.MinInterval {
-				report("two batches within %s", now.Sub(lastBatch))
-			}
-			lastBatch = now
-		} else if opts.Heartbeat < 0 || now.Sub(last) < opts.Heartbeat {
-			report("a heartbeat that was not due")
-		}
-		seen := map[string]bool{}
-		for _, one := range batch.Quotes {
-			if seen[one.Symbol] {
-				report("%s twice in a batch", one.Symbol)
-			}
-			seen[one.Symbol] = true
-			if n := int(one.Price.Or(-1)); n > got[one.Symbol] {
-				got[one.Symbol] = n
-			} else {
-				report("%s went from %d to %d", one.Symbol, got[one.Symbol], n)
-			}
-		}
-		d := busy
-		mu.Unlock()
-		time.Sleep(d)
-		mu.Lock()
-		last = time.Now()
-		return nil
-	}
-	done := make(chan error, 1)
-	go func() { done <- q.Run(t.Context(), emit, opts) }()
-	for i, s := range steps {
-		time.Sleep(s.pass)
-		symbol := strconv.Itoa(s.asset)
-		mu.Lock()
-		busy = s.busy
-		mu.Unlock()
-		put[symbol] = i + 1
-		one := quote(symbol, 0)
-		one.Price, one.AsOf = sdk.Known(float64(i+1)), time.Now()
-		q.Put(one)
-		if n := q.Len(); n > 5 {
-			report("%d wait for 5 assets", n)
-		}
-	}
-	time.Sleep(time.Minute)
-	for symbol, n := range put {
-		mu.Lock()
-		if got[symbol] != n {
-			report("%s: the newest is %d, emitted was %d", symbol, n, got[symbol])
-		}
-		mu.Unlock()
-	}
-	q.Fail(errStop)
-	if err := <-done; !errors.Is(err, errStop) {
-		report("ended with %v", err)
-	}
-	return fault
-}
-
 // TestManyAtOnce is for the race detector, and loses no asset's last quote.
 func TestManyAtOnce(t *testing.T) {
 	const writers, rounds = 8, 500
@@ -378,11 +296,13 @@ func TestManyAtOnce(t *testing.T) {
 	newest := map[string]float64{}
 	var seq uint64
 	var puts sync.WaitGroup
+	var lost, candles atomic.Int64
 	for w := range writers {
 		puts.Go(func() {
 			for i := range rounds {
 				q.Put(quote(strconv.Itoa(w), i))
 				q.Put(quote("all", i))
+				lost.Add(int64(q.PutCandles(minutes("all", w*rounds+i))))
 			}
 		})
 	}
@@ -397,10 +317,16 @@ func TestManyAtOnce(t *testing.T) {
 		for _, one := range batch.Quotes {
 			newest[one.Symbol] = one.Price.Or(-1)
 		}
+		for _, run := range batch.Candles {
+			candles.Add(int64(len(run.Items)))
+		}
 		return nil
 	}, Options{})
 	if !errors.Is(err, errStop) || len(newest) != writers+1 {
 		t.Errorf("%v, %d assets", err, len(newest))
+	}
+	if n := candles.Load() + lost.Load(); n != writers*rounds {
+		t.Errorf("%d candles emitted or given up of %d", n, writers*rounds)
 	}
 	for w := range writers {
 		if got := newest[strconv.Itoa(w)]; got != rounds-1 {

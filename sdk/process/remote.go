@@ -203,10 +203,14 @@ func (r *remote) Catalogue(ctx context.Context, req sdk.CatalogueRequest) ([]sdk
 func (r *remote) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
 	return receive(ctx, r, "stream",
 		func(ctx context.Context) (grpc.ServerStreamingClient[pb.StreamResponse], error) {
-			return r.source.Stream(ctx, &pb.StreamRequest{Assets: each(req.Assets, assetToWire), VsCurrency: req.VsCurrency})
+			return r.source.Stream(ctx, &pb.StreamRequest{
+				Assets: each(req.Assets, assetToWire), VsCurrency: req.VsCurrency, Candles: req.Candles,
+			})
 		},
 		func(m *pb.StreamResponse) error {
-			return emit(sdk.QuoteBatch{Seq: m.GetSeq(), Quotes: each(m.GetQuotes(), quoteFromWire)})
+			return emit(sdk.QuoteBatch{
+				Seq: m.GetSeq(), Quotes: each(m.GetQuotes(), quoteFromWire), Candles: each(m.GetCandles(), candlesFromWire),
+			})
 		})
 }
 

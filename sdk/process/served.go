@@ -239,9 +239,11 @@ func (s *served) Stream(req *pb.StreamRequest, stream grpc.ServerStreamingServer
 		return err
 	}
 	return source.Stream(stream.Context(), sdk.StreamRequest{
-		Assets: each(req.GetAssets(), assetFromWire), VsCurrency: req.GetVsCurrency(),
+		Assets: each(req.GetAssets(), assetFromWire), VsCurrency: req.GetVsCurrency(), Candles: req.GetCandles(),
 	}, func(batch sdk.QuoteBatch) error {
-		return stream.Send(&pb.StreamResponse{Seq: batch.Seq, Quotes: each(batch.Quotes, quoteToWire)})
+		return stream.Send(&pb.StreamResponse{
+			Seq: batch.Seq, Quotes: each(batch.Quotes, quoteToWire), Candles: each(batch.Candles, candlesToWire),
+		})
 	})
 }
 

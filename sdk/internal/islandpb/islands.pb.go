@@ -2571,9 +2571,11 @@ func (x *CatalogueResponse) GetAssets() []*Asset {
 }
 
 type StreamRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Assets        []*Asset               `protobuf:"bytes,1,rep,name=assets,proto3" json:"assets,omitempty"`
-	VsCurrency    string                 `protobuf:"bytes,2,opt,name=vs_currency,json=vsCurrency,proto3" json:"vs_currency,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Assets     []*Asset               `protobuf:"bytes,1,rep,name=assets,proto3" json:"assets,omitempty"`
+	VsCurrency string                 `protobuf:"bytes,2,opt,name=vs_currency,json=vsCurrency,proto3" json:"vs_currency,omitempty"`
+	// Ask for the one-minute candles too, as they close. Since protocol 1.1.
+	Candles       bool `protobuf:"varint,3,opt,name=candles,proto3" json:"candles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2622,11 +2624,21 @@ func (x *StreamRequest) GetVsCurrency() string {
 	return ""
 }
 
-// StreamResponse is a batch of what changed; an empty one is a heartbeat.
+func (x *StreamRequest) GetCandles() bool {
+	if x != nil {
+		return x.Candles
+	}
+	return false
+}
+
+// StreamResponse is a batch of what changed; one with neither quotes nor candles is a heartbeat.
 type StreamResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	Quotes        []*Quote               `protobuf:"bytes,2,rep,name=quotes,proto3" json:"quotes,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Seq    uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Quotes []*Quote               `protobuf:"bytes,2,rep,name=quotes,proto3" json:"quotes,omitempty"`
+	// Closed candles, each once and oldest first, each series of one asset and interval; only if the request asks for
+	// candles. Since protocol 1.1.
+	Candles       []*CandleSeries `protobuf:"bytes,3,rep,name=candles,proto3" json:"candles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2671,6 +2683,13 @@ func (x *StreamResponse) GetSeq() uint64 {
 func (x *StreamResponse) GetQuotes() []*Quote {
 	if x != nil {
 		return x.Quotes
+	}
+	return nil
+}
+
+func (x *StreamResponse) GetCandles() []*CandleSeries {
+	if x != nil {
+		return x.Candles
 	}
 	return nil
 }
@@ -4949,14 +4968,16 @@ const file_islands_v1_islands_proto_rawDesc = "" +
 	"\x10CatalogueRequest\x12\x18\n" +
 	"\aretries\x18\x01 \x01(\x05R\aretries\">\n" +
 	"\x11CatalogueResponse\x12)\n" +
-	"\x06assets\x18\x01 \x03(\v2\x11.islands.v1.AssetR\x06assets\"[\n" +
+	"\x06assets\x18\x01 \x03(\v2\x11.islands.v1.AssetR\x06assets\"u\n" +
 	"\rStreamRequest\x12)\n" +
 	"\x06assets\x18\x01 \x03(\v2\x11.islands.v1.AssetR\x06assets\x12\x1f\n" +
 	"\vvs_currency\x18\x02 \x01(\tR\n" +
-	"vsCurrency\"M\n" +
+	"vsCurrency\x12\x18\n" +
+	"\acandles\x18\x03 \x01(\bR\acandles\"\x81\x01\n" +
 	"\x0eStreamResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12)\n" +
-	"\x06quotes\x18\x02 \x03(\v2\x11.islands.v1.QuoteR\x06quotes\"\xfc\x01\n" +
+	"\x06quotes\x18\x02 \x03(\v2\x11.islands.v1.QuoteR\x06quotes\x122\n" +
+	"\acandles\x18\x03 \x03(\v2\x18.islands.v1.CandleSeriesR\acandles\"\xfc\x01\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x127\n" +
@@ -5285,97 +5306,98 @@ var file_islands_v1_islands_proto_depIdxs = []int32{
 	22, // 30: islands.v1.CatalogueResponse.assets:type_name -> islands.v1.Asset
 	22, // 31: islands.v1.StreamRequest.assets:type_name -> islands.v1.Asset
 	23, // 32: islands.v1.StreamResponse.quotes:type_name -> islands.v1.Quote
-	84, // 33: islands.v1.Entry.stored_at:type_name -> google.protobuf.Timestamp
-	84, // 34: islands.v1.Entry.fresh_until:type_name -> google.protobuf.Timestamp
-	84, // 35: islands.v1.Entry.stale_until:type_name -> google.protobuf.Timestamp
-	44, // 36: islands.v1.LookupResponse.results:type_name -> islands.v1.LookupResult
-	41, // 37: islands.v1.LookupResult.entry:type_name -> islands.v1.Entry
-	41, // 38: islands.v1.FillRequest.entries:type_name -> islands.v1.Entry
-	2,  // 39: islands.v1.WatchResponse.type:type_name -> islands.v1.CacheEventType
-	82, // 40: islands.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
-	84, // 41: islands.v1.AcquireResponse.expires_at:type_name -> google.protobuf.Timestamp
-	82, // 42: islands.v1.TakeRequest.window:type_name -> google.protobuf.Duration
-	23, // 43: islands.v1.SaveQuotesRequest.quotes:type_name -> islands.v1.Quote
-	28, // 44: islands.v1.SaveCandlesRequest.series:type_name -> islands.v1.CandleSeries
-	84, // 45: islands.v1.HistoryRequest.from:type_name -> google.protobuf.Timestamp
-	84, // 46: islands.v1.HistoryRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 47: islands.v1.HistoryResponse.quotes:type_name -> islands.v1.Quote
-	22, // 48: islands.v1.StoredCandlesRequest.asset:type_name -> islands.v1.Asset
-	28, // 49: islands.v1.StoredCandlesResponse.series:type_name -> islands.v1.CandleSeries
-	41, // 50: islands.v1.RememberRequest.entries:type_name -> islands.v1.Entry
-	41, // 51: islands.v1.RecallResponse.entries:type_name -> islands.v1.Entry
-	22, // 52: islands.v1.ReportRequest.asset:type_name -> islands.v1.Asset
-	84, // 53: islands.v1.ReportRequest.now:type_name -> google.protobuf.Timestamp
-	22, // 54: islands.v1.ReportRequest.ambiguous:type_name -> islands.v1.Asset
-	23, // 55: islands.v1.ReportRequest.quote:type_name -> islands.v1.Quote
-	28, // 56: islands.v1.ReportRequest.candles:type_name -> islands.v1.CandleSeries
-	33, // 57: islands.v1.ReportRequest.global:type_name -> islands.v1.Global
-	36, // 58: islands.v1.ReportRequest.sentiment:type_name -> islands.v1.Sentiment
-	23, // 59: islands.v1.ReportRequest.cross_check:type_name -> islands.v1.Quote
-	79, // 60: islands.v1.ReportResponse.documents:type_name -> islands.v1.Document
-	4,  // 61: islands.v1.IslandService.Manifest:input_type -> islands.v1.ManifestRequest
-	9,  // 62: islands.v1.IslandService.Initialize:input_type -> islands.v1.InitializeRequest
-	11, // 63: islands.v1.IslandService.Health:input_type -> islands.v1.HealthRequest
-	14, // 64: islands.v1.IslandService.Metrics:input_type -> islands.v1.MetricsRequest
-	20, // 65: islands.v1.IslandService.Shutdown:input_type -> islands.v1.ShutdownRequest
-	25, // 66: islands.v1.SourceService.Quotes:input_type -> islands.v1.QuotesRequest
-	29, // 67: islands.v1.SourceService.Candles:input_type -> islands.v1.CandlesRequest
-	31, // 68: islands.v1.SourceService.Global:input_type -> islands.v1.GlobalRequest
-	34, // 69: islands.v1.SourceService.Sentiment:input_type -> islands.v1.SentimentRequest
-	37, // 70: islands.v1.SourceService.Catalogue:input_type -> islands.v1.CatalogueRequest
-	39, // 71: islands.v1.SourceService.Stream:input_type -> islands.v1.StreamRequest
-	42, // 72: islands.v1.CacheService.Lookup:input_type -> islands.v1.LookupRequest
-	45, // 73: islands.v1.CacheService.Fill:input_type -> islands.v1.FillRequest
-	47, // 74: islands.v1.CacheService.Invalidate:input_type -> islands.v1.InvalidateRequest
-	49, // 75: islands.v1.CacheService.Watch:input_type -> islands.v1.WatchRequest
-	51, // 76: islands.v1.CacheService.SetTier:input_type -> islands.v1.SetTierRequest
-	53, // 77: islands.v1.CoordinatorService.Acquire:input_type -> islands.v1.AcquireRequest
-	55, // 78: islands.v1.CoordinatorService.Release:input_type -> islands.v1.ReleaseRequest
-	57, // 79: islands.v1.CoordinatorService.Publish:input_type -> islands.v1.PublishRequest
-	59, // 80: islands.v1.CoordinatorService.Subscribe:input_type -> islands.v1.SubscribeRequest
-	61, // 81: islands.v1.CoordinatorService.Take:input_type -> islands.v1.TakeRequest
-	63, // 82: islands.v1.StoreService.SaveQuotes:input_type -> islands.v1.SaveQuotesRequest
-	65, // 83: islands.v1.StoreService.SaveCandles:input_type -> islands.v1.SaveCandlesRequest
-	67, // 84: islands.v1.StoreService.History:input_type -> islands.v1.HistoryRequest
-	69, // 85: islands.v1.StoreService.StoredCandles:input_type -> islands.v1.StoredCandlesRequest
-	71, // 86: islands.v1.StoreService.Remember:input_type -> islands.v1.RememberRequest
-	73, // 87: islands.v1.StoreService.Recall:input_type -> islands.v1.RecallRequest
-	75, // 88: islands.v1.StoreService.Forget:input_type -> islands.v1.ForgetRequest
-	77, // 89: islands.v1.ReporterService.Report:input_type -> islands.v1.ReportRequest
-	5,  // 90: islands.v1.IslandService.Manifest:output_type -> islands.v1.ManifestResponse
-	10, // 91: islands.v1.IslandService.Initialize:output_type -> islands.v1.InitializeResponse
-	12, // 92: islands.v1.IslandService.Health:output_type -> islands.v1.HealthResponse
-	15, // 93: islands.v1.IslandService.Metrics:output_type -> islands.v1.MetricsResponse
-	21, // 94: islands.v1.IslandService.Shutdown:output_type -> islands.v1.ShutdownResponse
-	26, // 95: islands.v1.SourceService.Quotes:output_type -> islands.v1.QuotesResponse
-	30, // 96: islands.v1.SourceService.Candles:output_type -> islands.v1.CandlesResponse
-	32, // 97: islands.v1.SourceService.Global:output_type -> islands.v1.GlobalResponse
-	35, // 98: islands.v1.SourceService.Sentiment:output_type -> islands.v1.SentimentResponse
-	38, // 99: islands.v1.SourceService.Catalogue:output_type -> islands.v1.CatalogueResponse
-	40, // 100: islands.v1.SourceService.Stream:output_type -> islands.v1.StreamResponse
-	43, // 101: islands.v1.CacheService.Lookup:output_type -> islands.v1.LookupResponse
-	46, // 102: islands.v1.CacheService.Fill:output_type -> islands.v1.FillResponse
-	48, // 103: islands.v1.CacheService.Invalidate:output_type -> islands.v1.InvalidateResponse
-	50, // 104: islands.v1.CacheService.Watch:output_type -> islands.v1.WatchResponse
-	52, // 105: islands.v1.CacheService.SetTier:output_type -> islands.v1.SetTierResponse
-	54, // 106: islands.v1.CoordinatorService.Acquire:output_type -> islands.v1.AcquireResponse
-	56, // 107: islands.v1.CoordinatorService.Release:output_type -> islands.v1.ReleaseResponse
-	58, // 108: islands.v1.CoordinatorService.Publish:output_type -> islands.v1.PublishResponse
-	60, // 109: islands.v1.CoordinatorService.Subscribe:output_type -> islands.v1.SubscribeResponse
-	62, // 110: islands.v1.CoordinatorService.Take:output_type -> islands.v1.TakeResponse
-	64, // 111: islands.v1.StoreService.SaveQuotes:output_type -> islands.v1.SaveQuotesResponse
-	66, // 112: islands.v1.StoreService.SaveCandles:output_type -> islands.v1.SaveCandlesResponse
-	68, // 113: islands.v1.StoreService.History:output_type -> islands.v1.HistoryResponse
-	70, // 114: islands.v1.StoreService.StoredCandles:output_type -> islands.v1.StoredCandlesResponse
-	72, // 115: islands.v1.StoreService.Remember:output_type -> islands.v1.RememberResponse
-	74, // 116: islands.v1.StoreService.Recall:output_type -> islands.v1.RecallResponse
-	76, // 117: islands.v1.StoreService.Forget:output_type -> islands.v1.ForgetResponse
-	78, // 118: islands.v1.ReporterService.Report:output_type -> islands.v1.ReportResponse
-	90, // [90:119] is the sub-list for method output_type
-	61, // [61:90] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	28, // 33: islands.v1.StreamResponse.candles:type_name -> islands.v1.CandleSeries
+	84, // 34: islands.v1.Entry.stored_at:type_name -> google.protobuf.Timestamp
+	84, // 35: islands.v1.Entry.fresh_until:type_name -> google.protobuf.Timestamp
+	84, // 36: islands.v1.Entry.stale_until:type_name -> google.protobuf.Timestamp
+	44, // 37: islands.v1.LookupResponse.results:type_name -> islands.v1.LookupResult
+	41, // 38: islands.v1.LookupResult.entry:type_name -> islands.v1.Entry
+	41, // 39: islands.v1.FillRequest.entries:type_name -> islands.v1.Entry
+	2,  // 40: islands.v1.WatchResponse.type:type_name -> islands.v1.CacheEventType
+	82, // 41: islands.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
+	84, // 42: islands.v1.AcquireResponse.expires_at:type_name -> google.protobuf.Timestamp
+	82, // 43: islands.v1.TakeRequest.window:type_name -> google.protobuf.Duration
+	23, // 44: islands.v1.SaveQuotesRequest.quotes:type_name -> islands.v1.Quote
+	28, // 45: islands.v1.SaveCandlesRequest.series:type_name -> islands.v1.CandleSeries
+	84, // 46: islands.v1.HistoryRequest.from:type_name -> google.protobuf.Timestamp
+	84, // 47: islands.v1.HistoryRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 48: islands.v1.HistoryResponse.quotes:type_name -> islands.v1.Quote
+	22, // 49: islands.v1.StoredCandlesRequest.asset:type_name -> islands.v1.Asset
+	28, // 50: islands.v1.StoredCandlesResponse.series:type_name -> islands.v1.CandleSeries
+	41, // 51: islands.v1.RememberRequest.entries:type_name -> islands.v1.Entry
+	41, // 52: islands.v1.RecallResponse.entries:type_name -> islands.v1.Entry
+	22, // 53: islands.v1.ReportRequest.asset:type_name -> islands.v1.Asset
+	84, // 54: islands.v1.ReportRequest.now:type_name -> google.protobuf.Timestamp
+	22, // 55: islands.v1.ReportRequest.ambiguous:type_name -> islands.v1.Asset
+	23, // 56: islands.v1.ReportRequest.quote:type_name -> islands.v1.Quote
+	28, // 57: islands.v1.ReportRequest.candles:type_name -> islands.v1.CandleSeries
+	33, // 58: islands.v1.ReportRequest.global:type_name -> islands.v1.Global
+	36, // 59: islands.v1.ReportRequest.sentiment:type_name -> islands.v1.Sentiment
+	23, // 60: islands.v1.ReportRequest.cross_check:type_name -> islands.v1.Quote
+	79, // 61: islands.v1.ReportResponse.documents:type_name -> islands.v1.Document
+	4,  // 62: islands.v1.IslandService.Manifest:input_type -> islands.v1.ManifestRequest
+	9,  // 63: islands.v1.IslandService.Initialize:input_type -> islands.v1.InitializeRequest
+	11, // 64: islands.v1.IslandService.Health:input_type -> islands.v1.HealthRequest
+	14, // 65: islands.v1.IslandService.Metrics:input_type -> islands.v1.MetricsRequest
+	20, // 66: islands.v1.IslandService.Shutdown:input_type -> islands.v1.ShutdownRequest
+	25, // 67: islands.v1.SourceService.Quotes:input_type -> islands.v1.QuotesRequest
+	29, // 68: islands.v1.SourceService.Candles:input_type -> islands.v1.CandlesRequest
+	31, // 69: islands.v1.SourceService.Global:input_type -> islands.v1.GlobalRequest
+	34, // 70: islands.v1.SourceService.Sentiment:input_type -> islands.v1.SentimentRequest
+	37, // 71: islands.v1.SourceService.Catalogue:input_type -> islands.v1.CatalogueRequest
+	39, // 72: islands.v1.SourceService.Stream:input_type -> islands.v1.StreamRequest
+	42, // 73: islands.v1.CacheService.Lookup:input_type -> islands.v1.LookupRequest
+	45, // 74: islands.v1.CacheService.Fill:input_type -> islands.v1.FillRequest
+	47, // 75: islands.v1.CacheService.Invalidate:input_type -> islands.v1.InvalidateRequest
+	49, // 76: islands.v1.CacheService.Watch:input_type -> islands.v1.WatchRequest
+	51, // 77: islands.v1.CacheService.SetTier:input_type -> islands.v1.SetTierRequest
+	53, // 78: islands.v1.CoordinatorService.Acquire:input_type -> islands.v1.AcquireRequest
+	55, // 79: islands.v1.CoordinatorService.Release:input_type -> islands.v1.ReleaseRequest
+	57, // 80: islands.v1.CoordinatorService.Publish:input_type -> islands.v1.PublishRequest
+	59, // 81: islands.v1.CoordinatorService.Subscribe:input_type -> islands.v1.SubscribeRequest
+	61, // 82: islands.v1.CoordinatorService.Take:input_type -> islands.v1.TakeRequest
+	63, // 83: islands.v1.StoreService.SaveQuotes:input_type -> islands.v1.SaveQuotesRequest
+	65, // 84: islands.v1.StoreService.SaveCandles:input_type -> islands.v1.SaveCandlesRequest
+	67, // 85: islands.v1.StoreService.History:input_type -> islands.v1.HistoryRequest
+	69, // 86: islands.v1.StoreService.StoredCandles:input_type -> islands.v1.StoredCandlesRequest
+	71, // 87: islands.v1.StoreService.Remember:input_type -> islands.v1.RememberRequest
+	73, // 88: islands.v1.StoreService.Recall:input_type -> islands.v1.RecallRequest
+	75, // 89: islands.v1.StoreService.Forget:input_type -> islands.v1.ForgetRequest
+	77, // 90: islands.v1.ReporterService.Report:input_type -> islands.v1.ReportRequest
+	5,  // 91: islands.v1.IslandService.Manifest:output_type -> islands.v1.ManifestResponse
+	10, // 92: islands.v1.IslandService.Initialize:output_type -> islands.v1.InitializeResponse
+	12, // 93: islands.v1.IslandService.Health:output_type -> islands.v1.HealthResponse
+	15, // 94: islands.v1.IslandService.Metrics:output_type -> islands.v1.MetricsResponse
+	21, // 95: islands.v1.IslandService.Shutdown:output_type -> islands.v1.ShutdownResponse
+	26, // 96: islands.v1.SourceService.Quotes:output_type -> islands.v1.QuotesResponse
+	30, // 97: islands.v1.SourceService.Candles:output_type -> islands.v1.CandlesResponse
+	32, // 98: islands.v1.SourceService.Global:output_type -> islands.v1.GlobalResponse
+	35, // 99: islands.v1.SourceService.Sentiment:output_type -> islands.v1.SentimentResponse
+	38, // 100: islands.v1.SourceService.Catalogue:output_type -> islands.v1.CatalogueResponse
+	40, // 101: islands.v1.SourceService.Stream:output_type -> islands.v1.StreamResponse
+	43, // 102: islands.v1.CacheService.Lookup:output_type -> islands.v1.LookupResponse
+	46, // 103: islands.v1.CacheService.Fill:output_type -> islands.v1.FillResponse
+	48, // 104: islands.v1.CacheService.Invalidate:output_type -> islands.v1.InvalidateResponse
+	50, // 105: islands.v1.CacheService.Watch:output_type -> islands.v1.WatchResponse
+	52, // 106: islands.v1.CacheService.SetTier:output_type -> islands.v1.SetTierResponse
+	54, // 107: islands.v1.CoordinatorService.Acquire:output_type -> islands.v1.AcquireResponse
+	56, // 108: islands.v1.CoordinatorService.Release:output_type -> islands.v1.ReleaseResponse
+	58, // 109: islands.v1.CoordinatorService.Publish:output_type -> islands.v1.PublishResponse
+	60, // 110: islands.v1.CoordinatorService.Subscribe:output_type -> islands.v1.SubscribeResponse
+	62, // 111: islands.v1.CoordinatorService.Take:output_type -> islands.v1.TakeResponse
+	64, // 112: islands.v1.StoreService.SaveQuotes:output_type -> islands.v1.SaveQuotesResponse
+	66, // 113: islands.v1.StoreService.SaveCandles:output_type -> islands.v1.SaveCandlesResponse
+	68, // 114: islands.v1.StoreService.History:output_type -> islands.v1.HistoryResponse
+	70, // 115: islands.v1.StoreService.StoredCandles:output_type -> islands.v1.StoredCandlesResponse
+	72, // 116: islands.v1.StoreService.Remember:output_type -> islands.v1.RememberResponse
+	74, // 117: islands.v1.StoreService.Recall:output_type -> islands.v1.RecallResponse
+	76, // 118: islands.v1.StoreService.Forget:output_type -> islands.v1.ForgetResponse
+	78, // 119: islands.v1.ReporterService.Report:output_type -> islands.v1.ReportResponse
+	91, // [91:120] is the sub-list for method output_type
+	62, // [62:91] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_islands_v1_islands_proto_init() }
