@@ -29,8 +29,8 @@ const loopGreeting = `{"type":"snapshot","data":{}}`
 // loopPatience bounds a write, so that somebody who does not read holds the others up but not for good.
 const loopPatience = 10 * time.Second
 
-// newLoop returns an app that serves the feed on /ws.
-func (l *loop) newLoop() *fiber.App {
+// app serves the loop on /ws.
+func (l *loop) app() *fiber.App {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Get("/ws", fiberws.New(l.attend, fiberws.Config{WriteBufferPool: new(sync.Pool)}))
 	return app
@@ -93,7 +93,7 @@ func serveLoop(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	l := new(loop)
-	app := l.newLoop()
+	app := l.app()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	served := make(chan error, 1)

@@ -147,7 +147,7 @@ type turn struct {
 	station, audience time.Duration // processor time
 }
 
-// stragglers of a fan-out, beyond a load's own: a station may have a backlog.
+// backlog is how long a station may still send after the end of a turn.
 const backlog = 15 * time.Second
 
 // turn has the station publish for a time and the audience listen until the last update.
