@@ -68,7 +68,7 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"
 
 .PHONY: bench
-bench: build ## Measure; BENCH='--only warm --json' and the like choose what and how
+bench: build $(TOOL)/centrifuge ## Measure; BENCH='--only warm --json' and the like choose what and how
 	$(BUILD) -o .cache/bench ./host/internal/gateway/bench
 	@.cache/bench $(BENCH)
 
@@ -127,6 +127,9 @@ check: tidy build lint check-generate proto-lint validate test readme cross ## E
 
 .PHONY: tools
 tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin
+
+# The server that make bench measures beside the project's own is a program of this tree, not of its pin alone.
+$(TOOL)/centrifuge: .tools/centrifuge/main.go
 
 # Built once, and again when a pin changes. The two minutes are golangci-lint's.
 $(TOOL)/%: .tools/%/go.mod .tools/%/go.sum

@@ -14,6 +14,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
+// bareArgument makes the program the bare server. It is for the program itself.
+const bareArgument = "bare"
+
 // ceiling is what the bare server answers.
 type ceiling struct {
 	// Address to listen on.

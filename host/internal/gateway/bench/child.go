@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +26,8 @@ type program struct {
 	log string
 	// input is what it reads first. Its standard input then stays open for as long as the bench lives.
 	input []byte
+	// reports is whether it answers what it is asked: then its standard output is not logged but read by ask.
+	reports bool
 }
 
 // child is a program that runs.
@@ -33,6 +37,8 @@ type child struct {
 	began  time.Time // when it was started
 	handle *os.Process
 	stdin  io.WriteCloser
+	stdout *os.File // of one that reports
+	answer *json.Decoder
 	done   chan struct{} // closed once it has ended and was waited for
 	result error         // how it ended; to be read after done
 }
@@ -51,6 +57,14 @@ func (p program) start() (*child, error) {
 	if c.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
+	given := []*os.File{log} // The child has descriptors of its own.
+	if p.reports {
+		var reports *os.File
+		if c.stdout, reports, err = os.Pipe(); err != nil {
+			return nil, errors.Join(err, c.stdin.Close(), log.Close())
+		}
+		c.answer, cmd.Stdout, given = json.NewDecoder(c.stdout), reports, append(given, reports)
+	}
 	started := make(chan error, 1)
 	go func() {
 		// Never unlocked: the kernel kills the child when the thread that forked it ends, and the thread, bound as it is
@@ -67,9 +81,15 @@ func (p program) start() (*child, error) {
 		if err == nil {
 			c.result = cmd.Wait()
 		}
+		if c.stdout != nil {
+			_ = c.stdout.Close() // Whoever still reads is told why by done.
+		}
 	}()
-	err = errors.Join(<-started, log.Close()) // The child has a descriptor of its own.
-	if err == nil {
+	err = <-started
+	for _, file := range given {
+		err = errors.Join(err, file.Close())
+	}
+	if err == nil && len(p.input) > 0 {
 		_, err = c.stdin.Write(p.input)
 	}
 	switch {
@@ -79,6 +99,34 @@ func (p program) start() (*child, error) {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", c.name, err), c.kill())
 	default:
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
+	}
+}
+
+// ask gives the child an order, unless that is nil, and reads its next answer.
+func (c *child) ask(ctx context.Context, order, answer any, patience time.Duration) error {
+	if order != nil {
+		line, err := json.Marshal(order)
+		if err != nil {
+			return err
+		}
+		_, _ = c.stdin.Write(append(line, '\n')) // Fails when the child has ended, and so does the reading.
+	}
+	_ = c.stdout.SetReadDeadline(time.Now().Add(patience)) // Likewise.
+	stop := context.AfterFunc(ctx, func() { _ = c.stdout.SetReadDeadline(time.Now()) })
+	defer stop()
+	err := c.answer.Decode(answer)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s has not answered for %v; it said: %s", c.name, patience, c.said())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrClosed):
+		<-c.done // The output was closed, so the rest of it is ending.
+		return c.failure()
+	default:
+		return fmt.Errorf("%s answers nonsense: %w", c.name, err)
 	}
 }
 

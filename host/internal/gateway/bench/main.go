@@ -32,8 +32,14 @@ const (
 	exitUsage      = 2
 )
 
-// bareArgument makes the program the bare server. It is for the program itself.
-const bareArgument = "bare"
+// children are what the program can be besides, by the only argument. They are for the program itself, which speaks with
+// them over their standard input and output.
+func children() map[string]func(ctx context.Context, in io.Reader, out io.Writer) error {
+	return map[string]func(context.Context, io.Reader, io.Writer) error{
+		bareArgument: func(ctx context.Context, in io.Reader, _ io.Writer) error { return serveBare(ctx, in) },
+		loopArgument: serveLoop, audienceArgument: attend,
+	}
+}
 
 // options are what can be chosen on the command line.
 type options struct {
@@ -47,6 +53,13 @@ type options struct {
 	cold         int
 	starts       int
 	crowd        int
+	loads        []feedLoad
+	turns        int
+	turn         time.Duration
+	audience     int
+	stalled      int
+	shed         time.Duration
+	centrifuge   string
 	goTool       string
 	benchPackage string
 }
@@ -67,6 +80,14 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 	flags.IntVar(&o.cold, "cold", 12, fmt.Sprintf("how many cold reports to ask for, 1 to %d; beyond 12 a source's own budget is used up", len(coldSymbols)))
 	flags.IntVar(&o.starts, "starts", 10, "how many hosts to start and to crash, 1 to 100")
 	flags.IntVar(&o.crowd, "crowd", 1000, "how many ask for one cold report at once, 2 to 10000")
+	loads := flags.String("loads", "1000x10,5000x10,10000x10,1000x200,1000x"+flatOut,
+		"the `LOADS` of the fan-out, clients x updates per second, separated by commas")
+	flags.IntVar(&o.turns, "turns", 3, "how often the servers of the fan-out take turns under each load, 1 to 100")
+	flags.DurationVar(&o.turn, "turn", 1500*time.Millisecond, "how long one turn of theirs lasts, 50ms to 1m")
+	flags.IntVar(&o.audience, "audience", 5000, fmt.Sprintf("clients of which some do not read, 4 to %d", mostListeners))
+	flags.IntVar(&o.stalled, "stalled", 200, "how many of those do not read, 2 to half of them")
+	flags.DurationVar(&o.shed, "shed", time.Minute, "how long a server is given to get rid of those, 1s to 10m")
+	flags.StringVar(&o.centrifuge, "centrifuge", ".tools/bin/centrifuge", "the `PROGRAM` on the centrifuge library, for comparison")
 	flags.StringVar(&o.goTool, "go", "go", "the go `COMMAND`, which runs the benchmarks without sockets")
 	flags.StringVar(&o.benchPackage, "package", "./host/internal/gateway", "the `PACKAGE` of those benchmarks")
 	if err := flags.Parse(args); err != nil {
@@ -81,6 +102,10 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 		}
 		o.sections = append(o.sections, name)
 	}
+	var err error
+	if o.loads, err = parseLoads(*loads); err != nil {
+		return o, err
+	}
 	for _, bound := range []struct {
 		name            string
 		got, least, top int
@@ -91,6 +116,11 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 		{"cold", o.cold, 1, len(coldSymbols)},
 		{"starts", o.starts, 1, 100},
 		{"crowd", o.crowd, 2, 10_000},
+		{"turns", o.turns, 1, 100},
+		{"turn", int(o.turn.Milliseconds()), 50, 60_000},
+		{"audience", o.audience, 4, mostListeners},
+		{"stalled", o.stalled, 2, o.audience / 2},
+		{"shed", int(o.shed.Milliseconds()), 1000, 600_000},
 	} {
 		if bound.got < bound.least || bound.got > bound.top {
 			return o, fmt.Errorf("--%s wants %d to %d, not %d", bound.name, bound.least, bound.top, bound.got)
@@ -112,6 +142,7 @@ func sections() []section {
 		{"cold", (*bench).cold},
 		{"starts", (*bench).starts},
 		{"crowd", (*bench).crowd},
+		{"fanout", (*bench).fanout},
 	}
 }
 
@@ -125,9 +156,9 @@ func sectionNames() []string {
 
 // run measures and returns the exit status.
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	if len(args) == 1 && args[0] == bareArgument {
-		if err := serveBare(ctx, in); err != nil {
-			fmt.Fprintln(errs, "bench, bare server:", err)
+	if len(args) == 1 && children()[args[0]] != nil {
+		if err := children()[args[0]](ctx, in, out); err != nil {
+			fmt.Fprintf(errs, "bench %s: %v\n", args[0], err)
 			return exitUnmeasured
 		}
 		return exitMeasured

@@ -78,7 +78,7 @@ func (p processors) bindProgram() error {
 		if err != nil {
 			return fmt.Errorf("threads of this program: %w", err)
 		}
-		if err := p.bind(thread); err != nil {
+		if err := p.bind(thread); err != nil && !errors.Is(err, unix.ESRCH) { // It may have ended since.
 			return err
 		}
 	}

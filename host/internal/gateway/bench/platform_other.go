@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
 	"syscall"
 	"time"
@@ -46,3 +47,29 @@ func (processors) bindThread() error { return nil }
 
 // bindProgram does nothing here.
 func (processors) bindProgram() error { return nil }
+
+// errFanOut is why the fan-out is measured on Linux only.
+var errFanOut = errors.New("the fan-out needs Linux")
+
+// attend is for Linux only.
+func attend(context.Context, io.Reader, io.Writer) error { return errFanOut }
+
+// clock is for Linux only.
+type clock struct{}
+
+// newClock makes none here.
+func newClock() (clock, error) { return clock{}, errFanOut }
+
+func (clock) now() int64 { return 0 }
+
+// residentMemory is known on Linux only.
+func residentMemory(int) (int, error) { return 0, errFanOut }
+
+// openFiles is known on Linux only.
+func openFiles(int) (int, error) { return 0, errFanOut }
+
+// fileLimit is asked for on Linux only.
+func fileLimit() (int, error) { return 0, errFanOut }
+
+// freeze is for Linux only.
+func (*child) freeze() error { return errFanOut }

@@ -33,6 +33,14 @@ const (
 	pollEvery = 2 * time.Millisecond
 )
 
+// halves returns a processor for whoever serves and another for the load, where there are two.
+func (b *bench) halves() (served, loading processors) {
+	if len(b.cpus) > 1 {
+		return b.cpus[:1], b.cpus[1:2]
+	}
+	return b.cpus, b.cpus
+}
+
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.logged, format+"\n", args...) }
 
 // place returns a new path in the run's folder.

@@ -22,10 +22,7 @@ const (
 
 // warm measures what a report costs that the host has in its own memory, beside the bare server.
 func (b *bench) warm(ctx context.Context) (tables []table, err error) {
-	served, loading := b.cpus, b.cpus
-	if len(b.cpus) > 1 {
-		served, loading = b.cpus[:1], b.cpus[1:2]
-	}
+	served, loading := b.halves()
 	market, err := b.startMarket(ctx)
 	if err != nil {
 		return nil, err
