@@ -84,6 +84,8 @@ type StreamSource interface {
 type StreamRequest struct {
 	Assets     []Asset
 	VsCurrency string
+	// Candles asks for the one-minute candles too, as they close.
+	Candles bool
 }
 
 // QuoteBatch is what changed since the batch before. An empty batch is a heartbeat.
@@ -91,4 +93,6 @@ type QuoteBatch struct {
 	// Seq counts batches of one stream from 1 without a hole.
 	Seq    uint64
 	Quotes []Quote
+	// Candles are closed candles of the assets asked for.
+	Candles []Candles
 }
