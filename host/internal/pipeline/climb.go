@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -84,8 +85,19 @@ func (c *climb) land(s *step, out outcome) {
 
 // keep puts a step's best value into the near cache and answers with it.
 func (c *climb) keep(s *step) {
-	c.r.near.put(s.best, c.began)
+	c.put(s)
 	c.land(s, outcome{answer: Answer{entry: s.best, reps: s.best.reps, Tier: s.tier}})
+}
+
+// put puts a step's best value into the near cache. Newer is whether something newer was there, which is the best then
+// and in no need of being written.
+func (c *climb) put(s *step) (newer bool) {
+	there := c.r.near.put(s.best, c.began)
+	if there == s.best {
+		return false
+	}
+	s.best, s.tier, s.writeCache, s.writeStore = there, TierNear, false, false
+	return true
 }
 
 // consider takes a remembered value when it is newer than the best so far.
@@ -240,7 +252,10 @@ func (c *climb) load(ctx context.Context) {
 func (c *climb) keepStale(s *step, now time.Time, retryAfter time.Duration) {
 	s.best.retryAt.Store(now.Add(min(max(retryAfter, minRetry), maxRetry)).UnixNano())
 	s.writeCache, s.writeStore = false, false
-	c.r.near.put(s.best, c.began)
+	if c.put(s) {
+		c.land(s, outcome{answer: Answer{entry: s.best, reps: s.best.reps, Tier: s.tier}})
+		return
+	}
 	c.r.counts.staleServed.Add(1)
 	c.land(s, outcome{answer: c.k.stale(s.best)})
 }
@@ -251,7 +266,10 @@ func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
 	var unknown *Unknown
 	// What the catalogue does not hold is found out again in no time.
 	if !errors.Is(err, sdk.Canceled) && !errors.As(err, &unknown) {
-		c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began)
+		if there := c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began); there.err == nil {
+			c.land(s, outcome{answer: Answer{entry: there, reps: there.reps, Tier: TierNear}})
+			return
+		}
 	}
 	c.land(s, outcome{err: err})
 }
@@ -292,6 +310,9 @@ func definite(err error) bool {
 func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) *entry {
 	e := &entry{key: key, noun: noun, storedAt: storedAt, freshUntil: freshUntil, staleUntil: staleUntil}
 	e.size = len(key) + entryOverhead
+	if k.asOf != nil {
+		e.asOf = k.asOf(noun)
+	}
 	if k.encode != nil {
 		e.reps = k.encode(noun, false)
 	}
@@ -310,6 +331,14 @@ func (c *climb) remember(ctx context.Context) {
 	defer cancel()
 	stop := context.AfterFunc(c.r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the writes too
 	defer stop()
+	r := c.r
+	// What the feed has overtaken is not written, and the feed writes nothing between this look and the writing.
+	written := func() {}
+	if c.k.asOf != nil {
+		r.live.writing.RLock()
+		written = sync.OnceFunc(r.live.writing.RUnlock)
+	}
+	defer written()
 	var fills, rows []sdk.Entry
 	var nouns []any
 	for _, s := range c.steps {
@@ -317,12 +346,12 @@ func (c *climb) remember(ctx context.Context) {
 			continue
 		}
 		// An invalidation during the load wins everywhere.
-		if c.r.near.journal.touchedSince(c.began.version, s.key) {
+		if r.near.journal.touchedSince(c.began.version, s.key) || r.live.overtook(s.best, r.opts.Now()) {
 			continue
 		}
 		value, err := c.k.marshal(s.best.noun)
 		if err != nil {
-			c.r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
+			r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
 			continue
 		}
 		e := sdk.Entry{
@@ -339,12 +368,12 @@ func (c *climb) remember(ctx context.Context) {
 			nouns = append(nouns, s.best.noun)
 		}
 	}
-	r := c.r
 	if len(fills) > 0 && c.cached {
 		r.counts.written(ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
 			return cache.Fill(ctx, fills)
 		}))
 	}
+	written()
 	if r.opts.Store == "" {
 		return
 	}
@@ -375,6 +404,13 @@ func ask[T any](ctx context.Context, r *Requests, name string, m *mode, call fun
 	if !m.works() {
 		timeout = min(timeout, probeTimeout)
 	}
+	return askWithin(ctx, timeout, island, m, call)
+}
+
+// askWithin calls an island that runs within a timeout, and keeps its mode.
+func askWithin[T any](
+	ctx context.Context, timeout time.Duration, island process.Island, m *mode, call func(context.Context, process.Island) (T, error),
+) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := call(limited, island)

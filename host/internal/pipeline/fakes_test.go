@@ -206,7 +206,7 @@ func (c *fakeCache) Invalidate(_ context.Context, patterns []string) (int, error
 	})
 	for ch := range c.watchers {
 		ch <- sdk.CacheEvent{
-			Type: sdk.CacheInvalidated, Epoch: c.epochName(), Version: c.journal.version, Patterns: patterns, Shared: c.shared.Load(),
+			Type: sdk.CacheInvalidated, Epoch: c.epochName(), Version: c.journal.version + 1, Patterns: patterns, Shared: c.shared.Load(),
 		}
 	}
 	return forgotten, nil
@@ -220,7 +220,7 @@ func (c *fakeCache) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) 
 	events := make(chan sdk.CacheEvent, 100)
 	c.mu.Lock()
 	c.watchers[events] = cancel
-	hello := sdk.CacheEvent{Type: sdk.CacheHello, Epoch: c.epochName(), Version: c.journal.version, Shared: c.shared.Load()}
+	hello := sdk.CacheEvent{Type: sdk.CacheHello, Epoch: c.epochName(), Version: c.journal.version + 1, Shared: c.shared.Load()}
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -240,7 +240,7 @@ func (c *fakeCache) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) 
 		case e = <-events:
 		case <-beat.C:
 			c.mu.Lock()
-			e = sdk.CacheEvent{Type: sdk.CacheHeartbeat, Epoch: c.epochName(), Version: c.journal.version, Shared: c.shared.Load()}
+			e = sdk.CacheEvent{Type: sdk.CacheHeartbeat, Epoch: c.epochName(), Version: c.journal.version + 1, Shared: c.shared.Load()}
 			c.mu.Unlock()
 		}
 		if err := emit(e); err != nil {

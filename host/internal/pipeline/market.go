@@ -44,6 +44,7 @@ func (r *Requests) newKinds() kinds {
 	quote.encode = func(noun any, stale bool) []Representation {
 		return []Representation{r.opts.Encode.Quote(noun.(sdk.Quote), stale)}
 	}
+	quote.asOf = func(noun any) time.Time { return noun.(sdk.Quote).AsOf }
 	quote.save = func(ctx context.Context, store process.Island, nouns []any) error {
 		quotes := make([]sdk.Quote, len(nouns))
 		for i, noun := range nouns {
@@ -216,7 +217,11 @@ func quoteOf(quotes []sdk.Quote, asset resolved) (sdk.Quote, bool) {
 	if i < 0 || !quotes[i].Price.IsKnown() {
 		return sdk.Quote{}, false
 	}
-	quote := quotes[i]
+	return completed(quotes[i], asset), true
+}
+
+// completed is an asset's quote with what the catalogue knows of the asset.
+func completed(quote sdk.Quote, asset resolved) sdk.Quote {
 	quote.Symbol = asset.Symbol
 	if quote.ID == "" {
 		quote.ID = asset.ID
@@ -227,7 +232,7 @@ func quoteOf(quotes []sdk.Quote, asset resolved) (sdk.Quote, bool) {
 	if quote.Rank == 0 {
 		quote.Rank = asset.Rank
 	}
-	return quote, true
+	return quote
 }
 
 // candlesArg asks for the candles of one asset.

@@ -16,6 +16,8 @@ type entry struct {
 	storedAt   time.Time
 	freshUntil time.Time
 	staleUntil time.Time
+	// asOf is when the upstream last changed a quote; zero for what is no quote.
+	asOf time.Time
 	// err makes a negative entry: the remembered failure, until freshUntil.
 	err  error
 	size int // bytes it takes
@@ -118,12 +120,18 @@ func (n *near) moment() moment {
 }
 
 // put keeps an entry unless its key was invalidated since the load began. If the stream broke since then, the entry is
-// as doubtful as all others. It makes room for it.
-func (n *near) put(e *entry, began moment) {
+// as doubtful as all others. It makes room for it. It returns what holds now: the entry, or a fresh quote that was there
+// and is newer, because the feed brought one during the load.
+func (n *near) put(e *entry, began moment) *entry {
+	now := n.now()
 	e.confirmed.Store(began.generation)
-	e.used.Store(n.now().Unix())
+	e.used.Store(now.Unix())
 	s := n.shard([]byte(e.key))
 	s.mu.Lock()
+	if there := s.entries[e.key]; there != nil && there.outdates(e) && now.Before(there.freshUntil) && n.trusted(there) {
+		s.mu.Unlock()
+		return there
+	}
 	n.remove(s, e.key)
 	// Under the shard's lock: an invalidation that is noted after this look removes the entry when it gets the lock.
 	if int64(e.size) <= n.maxBytes/maxShare && !n.journal.touchedSince(began.version, e.key) {
@@ -134,10 +142,16 @@ func (n *near) put(e *entry, began moment) {
 	for range 2 * nearShards {
 		crowded := n.failures.Load() > int64(n.maxEntries/maxFailureShare)
 		if !crowded && n.count.Load() <= int64(n.maxEntries) && n.bytes.Load() <= n.maxBytes {
-			return
+			break
 		}
 		n.evict(&n.shards[n.hand.Add(1)%nearShards], e, crowded)
 	}
+	return e
+}
+
+// outdates reports whether an entry is a quote that says more of the present than another entry of its key.
+func (e *entry) outdates(other *entry) bool {
+	return !e.asOf.IsZero() && (other.err != nil || (!other.asOf.IsZero() && other.asOf.Before(e.asOf)))
 }
 
 // account counts an entry in (1) or out (-1).

@@ -26,6 +26,8 @@ type kind struct {
 	timeless bool
 	// save hands loaded values to the store's own tables; nil for none.
 	save func(ctx context.Context, store process.Island, nouns []any) error
+	// asOf is when the upstream last changed a value; nil for values whose age the feed does not tell.
+	asOf func(noun any) time.Time
 	// size estimates a value's bytes beyond its representations; nil for little.
 	size func(noun any) int
 }
@@ -67,6 +69,7 @@ type flight struct {
 type Requests struct {
 	opts    Options
 	near    *near
+	live    live
 	sources *sources
 	kinds   kinds
 	reports map[string]*reportKind
@@ -79,6 +82,7 @@ type Requests struct {
 	cacheMode, storeMode *mode
 	stands               chan struct{} // closed when the invalidation stream stands for the first time
 	stood                sync.Once
+	watched              watched
 
 	ctx    context.Context //nolint:containedctx // the life of the flights, which outlive the requests that began them
 	cancel context.CancelFunc

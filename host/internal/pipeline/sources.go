@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,8 +18,10 @@ import (
 
 // sources asks source islands: in order, through a breaker each, with as much patience as the line behind them allows.
 type sources struct {
-	opts   Options
-	mode   *mode // "all sources", of the failure table
+	opts Options
+	mode *mode // "all sources", of the failure table
+
+	mu     sync.RWMutex
 	byName map[string]*source
 }
 
@@ -67,6 +71,8 @@ func newSources(opts Options) *sources {
 
 // add makes a source known.
 func (s *sources) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, ok := s.byName[name]; ok {
 		return
 	}
@@ -80,6 +86,20 @@ func (s *sources) add(name string) {
 			}
 			logger.Log(level, "source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
 		}).Build()}
+}
+
+// of returns a source that is known.
+func (s *sources) of(name string) *source {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byName[name]
+}
+
+// all lists the sources, in no order.
+func (s *sources) all() []*source {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Values(s.byName))
 }
 
 func stateName(s circuitbreaker.State) string {
@@ -220,7 +240,7 @@ func (s *sources) ready(names []string, failed *[]failedSource) []*source {
 	var ready []*source
 	now := s.opts.Now()
 	for _, name := range names {
-		src := s.byName[name]
+		src := s.of(name)
 		src.mu.Lock()
 		wait, kind := src.silentUntil.Sub(now), src.lastError
 		src.mu.Unlock()
@@ -272,7 +292,7 @@ func (s *sources) judge(ok bool, err error) {
 		s.mode.set(true, nil)
 		return
 	}
-	for _, src := range s.byName {
+	for _, src := range s.all() {
 		if !src.isFailing() {
 			return
 		}
@@ -283,8 +303,9 @@ func (s *sources) judge(ok bool, err error) {
 // status lists how the sources do, in no order.
 func (s *sources) status() []SourceStatus {
 	now := s.opts.Now()
-	out := make([]SourceStatus, 0, len(s.byName))
-	for _, src := range s.byName {
+	all := s.all()
+	out := make([]SourceStatus, 0, len(all))
+	for _, src := range all {
 		src.mu.Lock()
 		st := SourceStatus{
 			Name: src.name, Breaker: stateName(src.breaker.State()), Calls: src.calls, Failures: src.failures,

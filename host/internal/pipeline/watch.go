@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -25,6 +26,7 @@ func (r *Requests) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		stood, err := r.follow(ctx)
 		r.near.suspect()
+		r.watched.version.Store(0)
 		if stood {
 			pause = minReopen
 			r.counts.streamBreaks.Add(1)
@@ -58,6 +60,7 @@ func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
 	var last sdk.CacheEvent
 	err = island.Watch(ctx, func(e sdk.CacheEvent) error {
 		silence.Reset(maxSilence)
+		r.watched.hear(e)
 		switch {
 		case e.Type == sdk.CacheHello:
 			stood = true
@@ -78,6 +81,36 @@ func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
 		err = cause
 	}
 	return stood, err
+}
+
+// watched is what the cache island said last.
+type watched struct {
+	// version to hand to Fill for what is loaded from now on; 0 while the stream does not stand.
+	version atomic.Uint64
+	// tiers is whether other hosts share the cache's second tier.
+	tiers atomic.Int32
+}
+
+// Whether the cache is shared, as far as it has said.
+const (
+	sharedUnknown int32 = iota
+	notShared
+	isShared
+)
+
+func (w *watched) hear(e sdk.CacheEvent) {
+	w.version.Store(e.Version)
+	if e.Shared {
+		w.tiers.Store(isShared)
+	} else {
+		w.tiers.Store(notShared)
+	}
+}
+
+// Shared reports whether other hosts share the cache's second tier, and whether the cache has said so yet.
+func (r *Requests) Shared() (shared, known bool) {
+	tiers := r.watched.tiers.Load()
+	return tiers == isShared, tiers != sharedUnknown
 }
 
 // missed reports whether events lie between two that came one after the other.

@@ -1,0 +1,114 @@
+package pipeline
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// remember writes quotes to where requests look for them: the near cache and the cache island. A cache that fails is
+// counted, and the feed goes on.
+func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, began moment, version uint64) {
+	if len(quotes) == 0 {
+		return
+	}
+	r := f.r
+	entries, fills := make([]*entry, len(quotes)), make([]sdk.Entry, 0, len(quotes))
+	for i, q := range quotes {
+		e := f.entry(q, at)
+		entries[i] = e
+		if value, err := r.kinds.quote.marshal(q); err == nil {
+			fills = append(fills, sdk.Entry{
+				Key: e.key, Value: value, StoredAt: e.storedAt, FreshUntil: e.freshUntil, StaleUntil: e.staleUntil, Version: version,
+			})
+		}
+	}
+	r.live.writing.Lock()
+	defer r.live.writing.Unlock()
+	for _, e := range entries {
+		r.near.put(e, began)
+		r.live.advance(e, at)
+	}
+	if r.opts.Cache == "" {
+		return
+	}
+	taken, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+		return cache.Fill(ctx, fills)
+	})
+	r.counts.written(taken, err)
+	f.counts.fills.Add(1)
+	if err != nil {
+		f.counts.fillFailures.Add(1)
+		return
+	}
+	f.counts.fillRefusals.Add(uint64(max(0, len(fills)-taken)))
+}
+
+// feedKey is the key under which requests look for a symbol's quote.
+func feedKey(symbol string) string {
+	return quoteQuestion(quoteArg{wanted: wanted{symbol: symbol, vsCurrency: "usd"}}).key
+}
+
+// entry is a quote of a tick as the near cache keeps it.
+func (f *Feed) entry(q sdk.Quote, at time.Time) *entry {
+	strategy := f.r.opts.Quotes.Strategy
+	fresh := at.Add(strategy.TTL)
+	return f.r.kinds.quote.entry(feedKey(q.Symbol), q, at, fresh, fresh.Add(strategy.StaleFor))
+}
+
+// adopt puts the quotes of another host's tick into the near cache; the cache island has them from the leader.
+func (f *Feed) adopt(t Tick) {
+	r, now := f.r, f.r.opts.Now()
+	began := r.near.moment()
+	var entries []*entry
+	for _, q := range t.Quotes {
+		at := t.At
+		if t.Whole && q.Quote.AsOf.Before(at) {
+			at = q.Quote.AsOf // What is known may have been known for long.
+		}
+		there := r.near.get([]byte(feedKey(q.Quote.Symbol)))
+		known := there != nil && !there.asOf.Before(q.Quote.AsOf) && now.Before(there.freshUntil) && r.near.trusted(there)
+		if !known && now.Before(at.Add(r.opts.Quotes.Strategy.TTL)) {
+			entries = append(entries, f.entry(q.Quote, at))
+		}
+	}
+	r.live.writing.Lock()
+	defer r.live.writing.Unlock()
+	for _, e := range entries {
+		r.near.put(e, began)
+		r.live.advance(e, now)
+	}
+}
+
+// deliver hands a tick over. What would go back in time is left out.
+func (f *Feed) deliver(t Tick) {
+	back := func(q TickQuote) bool { return q.Quote.AsOf.Before(f.newest[q.Quote.Symbol].AsOf) }
+	if slices.ContainsFunc(t.Quotes, back) {
+		all := len(t.Quotes)
+		t.Quotes = slices.DeleteFunc(slices.Clone(t.Quotes), back)
+		f.counts.wentBack.Add(uint64(all - len(t.Quotes)))
+		if len(t.Quotes) == 0 && !t.Whole {
+			t.QuotesSeq = 0
+		}
+	}
+	if f.lone == nil {
+		f.adopt(t)
+	}
+	in := make(map[string]bool, len(t.Quotes))
+	for _, q := range t.Quotes {
+		f.newest[q.Quote.Symbol] = q.Quote
+		in[q.Quote.Symbol] = true
+	}
+	if t.Whole {
+		maps.DeleteFunc(f.newest, func(symbol string, _ sdk.Quote) bool { return !in[symbol] && !f.asked(symbol) })
+	}
+	if t.Global != nil {
+		f.global = t.Global
+	}
+	f.counts.delivered(t)
+	f.safely("deliver a tick", func() { f.opts.Deliver(t) })
+}
