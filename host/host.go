@@ -11,6 +11,7 @@ import (
 
 	"github.com/service-islands/islands/config"
 	"github.com/service-islands/islands/host/internal/gateway"
+	"github.com/service-islands/islands/host/internal/gateway/hub"
 	"github.com/service-islands/islands/host/internal/observe"
 	"github.com/service-islands/islands/host/internal/pipeline"
 	"github.com/service-islands/islands/host/internal/supervisor"
@@ -25,6 +26,9 @@ type host struct {
 	observer   *observe.Observer
 	supervisor *supervisor.Supervisor
 	requests   *pipeline.Requests
+	feed       *pipeline.Feed // nil when nothing is broadcast
+	hub        *hub.Hub
+	news       *news
 	gateway    *gateway.Gateway
 
 	opened []closer // in the order of opening
@@ -36,7 +40,7 @@ type closer struct {
 	close func(ctx context.Context) error
 }
 
-// startHost opens everything in order: run directory, islands, pipeline, gateway. On an error it closes what it opened.
+// startHost opens everything in order: run directory, islands, pipeline, live feed, gateway. On an error it closes what it opened.
 func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ *host, err error) {
 	h := &host{cfg: cfg, logger: logger}
 	defer func() {
@@ -56,6 +60,8 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 	}
 	h.opens("janitor", func(context.Context) error { return janitor.close() })
 
+	h.hub = hub.New(h.hubOptions())
+	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
 		Islands: specsOf(cfg), RunDir: run.path, Logger: logger, Observer: h.observer, OnChange: h.changed,
@@ -81,9 +87,14 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, ctx.Err()
 	}
 
+	if len(cfg.Broadcast.Symbols) > 0 {
+		h.feed = pipeline.NewFeed(h.requests, h.feedOptions())
+		h.runs("live feed", h.feed.Run)
+	}
 	h.gateway, err = gateway.New(gateway.Options{
 		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,
 		Market: market{h.requests}, Insight: &insight{h}, Operator: &operator{h}, Reports: formatsOf(cfg),
+		Feed: h.hub, Origins: cfg.Broadcast.Clients.Origins,
 		RequestTimeout: cfg.Host.RequestTimeout, MaxSymbols: cfg.Host.Limits.MaxSymbols, Logger: logger.Named("gateway"),
 	})
 	if err != nil {
@@ -141,9 +152,10 @@ func (h *host) stop() error {
 	return errors.Join(errs...)
 }
 
-// changed logs what becomes of an island.
+// changed logs what becomes of an island and tells clients of it.
 func (h *host) changed(s supervisor.IslandStatus) {
 	h.logger.Debug("island changed", "island", s.Name, "state", string(s.State), "health", s.Health.Status.String())
+	h.news.changed(s)
 }
 
 // specsOf turns the configuration into what the supervisor keeps alive.

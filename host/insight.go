@@ -38,11 +38,7 @@ func (i *insight) System(context.Context) (any, sdk.Status) {
 	for _, s := range i.h.supervisor.Status() {
 		states = append(states, stateOf(s))
 	}
-	communication := sdk.Healthy()
-	if stats := i.h.requests.Stats(); stats.Suspect && i.h.cfg.Request.Cache != "" {
-		communication = sdk.Degraded("the invalidation stream is down, warm answers are confirmed one by one")
-	}
-	system := observe.System(time.Now().UTC(), states, map[sdk.Layer]sdk.Health{sdk.LayerCommunication: communication})
+	system := observe.System(time.Now().UTC(), states, map[sdk.Layer]sdk.Health{sdk.LayerCommunication: i.h.communication()})
 	return system, system.Overall
 }
 

@@ -198,6 +198,8 @@ func (i *fakeInsight) DatabaseMetrics(context.Context) (any, error) {
 
 func (i *fakeInsight) Performance() any { return named{What: "performance"} }
 
+func (i *fakeInsight) FeedMetrics() any { return named{What: "feed"} }
+
 // fakeOperator remembers what it was told.
 type fakeOperator struct {
 	mu   sync.Mutex

@@ -34,6 +34,7 @@ func (g *Gateway) insightRoutes(app *fiber.App) {
 	app.Get("/metrics/cache", g.metrics(in.CacheMetrics))
 	app.Get("/metrics/database", g.metrics(in.DatabaseMetrics))
 	app.Get("/metrics/performance", g.metrics(func(context.Context) (any, error) { return in.Performance(), nil }))
+	app.Get("/metrics/feed", g.metrics(func(context.Context) (any, error) { return in.FeedMetrics(), nil }))
 	app.Get("/metrics/islands/:name", func(c *fiber.Ctx) error {
 		name, err := islandName(c)
 		if err != nil {

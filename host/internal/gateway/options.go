@@ -73,6 +73,8 @@ type Insight interface {
 	CacheMetrics(ctx context.Context) (any, error)
 	DatabaseMetrics(ctx context.Context) (any, error)
 	Performance() any
+	// FeedMetrics are the figures of the live feed and its clients.
+	FeedMetrics() any
 }
 
 // Operator carries out what an operator asks for, over the admin socket or with the admin token.
