@@ -214,4 +214,3 @@ func (i *insight) FeedMetrics() any {
 	out.Feed = v
 	return out
 }
-

@@ -16,6 +16,7 @@ import (
 	"github.com/service-islands/islands/host/internal/pipeline"
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // host is everything that runs: opened in order by start, closed in reverse by stop.
@@ -89,7 +90,7 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 
 	if len(cfg.Broadcast.Symbols) > 0 {
 		h.feed = pipeline.NewFeed(h.requests, h.feedOptions())
-		h.runs("live feed", h.feed.Run)
+		h.runs("live feed", func(ctx context.Context) { h.feed.Run(process.Routine(ctx)) })
 	}
 	h.gateway, err = gateway.New(gateway.Options{
 		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,

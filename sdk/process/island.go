@@ -32,6 +32,16 @@ type Observer interface {
 	Begin(ctx context.Context, island, operation string) (context.Context, func(error))
 }
 
+// routineKey marks the context of what nobody asked for.
+type routineKey struct{}
+
+// Routine returns a context for calls that the host makes all the time by itself, such as those of the live feed. An observer
+// counts and times them as any other; that they succeed is not news.
+func Routine(ctx context.Context) context.Context { return context.WithValue(ctx, routineKey{}, true) }
+
+// IsRoutine reports whether a call is made with a context of Routine.
+func IsRoutine(ctx context.Context) bool { return ctx.Value(routineKey{}) != nil }
+
 // LaunchOptions say what to start and how.
 type LaunchOptions struct {
 	// Name of the island in islands.hcl.

@@ -100,30 +100,25 @@ func TestSilentSources(t *testing.T) {
 	}
 }
 
-// shortLived is the shipped configuration with strategies of half a second, and breakers of a second.
+// shortLived is the shipped configuration with strategies of half a second, and without the live feed, which would keep
+// quotes fresh.
 func shortLived(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../islands.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(text), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, `strategy "`) && !strings.Contains(line, "very_long_term") {
-			name, _, _ := strings.Cut(line, "{")
-			lines[i] = name + `{ ttl = "500ms" }`
+	return edited(t, func(text string) string {
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(line, `strategy "`) && !strings.Contains(line, "very_long_term") {
+				name, _, _ := strings.Cut(line, "{")
+				lines[i] = name + `{ ttl = "500ms" }`
+			}
 		}
-	}
-	path := filepath.Join(t.TempDir(), "islands.hcl")
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+		return withoutBroadcast(strings.Join(lines, "\n"))
+	})
 }
 
 // TestNoNetwork starts a host whose upstreams cannot be reached: it starts, says so, and answers at once.
 func TestNoNetwork(t *testing.T) {
-	h := startHost(t, nil, map[string]string{"COINGECKO_URL": "http://127.0.0.1:1", "BINANCE_URL": "http://127.0.0.1:1"})
+	h := startHost(t, nil, map[string]string{"COINGECKO_URL": "http://127.0.0.1:1", "BINANCE_URL": "http://127.0.0.1:1", "BINANCE_STREAM_URL": "ws://127.0.0.1:1"})
 	began := time.Now()
 	r := h.get(t, "/api/crypto-report/btc")
 	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" ||

@@ -338,6 +338,30 @@ func (h *host) config() string {
 	return "../../../islands.hcl"
 }
 
+// edited writes the shipped configuration down with a change and returns its path.
+func edited(t *testing.T, edit func(text string) string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../islands.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := edit(string(text))
+	if changed == string(text) {
+		t.Fatal("the change does not fit the shipped configuration any more")
+	}
+	path := filepath.Join(t.TempDir(), "islands.hcl")
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// withoutBroadcast takes the live feed, which stands last, out of a configuration.
+func withoutBroadcast(text string) string {
+	before, _, _ := strings.Cut(text, "\nbroadcast {")
+	return before + "\n"
+}
+
 // dataDir is a folder with a name short enough for a socket below it.
 func dataDir(t *testing.T) string {
 	t.Helper()

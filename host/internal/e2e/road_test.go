@@ -128,6 +128,7 @@ func TestReportEndToEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			env, redis := setup(t)
 			env["ISLANDS_DATA_DIR"] = dataDir(t)
+			env["ISLANDS_CONFIG"] = edited(t, withoutBroadcast) // Each call to an upstream is a request's.
 			m := startMarket(t)
 			h := startHost(t, m, env)
 			first := h.ok(t, "/api/crypto-report/btc")
@@ -278,7 +279,7 @@ func TestInvalidationUnheard(t *testing.T) {
 // TestColdStampede sends a thousand requests for one cold report at once.
 func TestColdStampede(t *testing.T) {
 	m := startMarket(t)
-	h := startHost(t, m, nil)
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": edited(t, withoutBroadcast)})
 	h.ok(t, "/api/crypto-report/btc") // the catalogue and the global figures
 	settled(t, h)
 	m.requests(t)

@@ -71,7 +71,7 @@ type series struct {
 	layer sdk.Layer
 	// stream is whether the operation lives until it breaks and is therefore not timed.
 	stream bool
-	// polled is whether the host asks by the clock, so that success is worth no line.
+	// polled is whether the host asks by the clock, so that success is worth no line, as with routine calls.
 	polled bool
 
 	begun    atomic.Uint64
@@ -141,7 +141,7 @@ func (o *Observer) end(ctx context.Context, s *series, took time.Duration, err e
 		s.slow.Add(1)
 	}
 	switch {
-	case err == nil && s.polled:
+	case err == nil && (s.polled || process.IsRoutine(ctx)):
 		if o.logger.IsDebug() {
 			o.logger.Debug("Operation completed successfully in "+round(took), fields(ctx, s)...)
 		}
