@@ -54,6 +54,10 @@ func (b *bench) contenders() []contender {
 		},
 		centrifuge,
 		delayed,
+		{
+			name: "islands", role: ours, args: []string{feedArgument}, sheds: true,
+			greeting: greeting{Path: "/ws", Joined: `"type":"snapshot"`},
+		},
 	}
 }
 

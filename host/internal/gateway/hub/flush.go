@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"runtime"
 	"sort"
 	"time"
 )
@@ -73,9 +74,22 @@ func (h *Hub) flushLoop() {
 	}
 }
 
+// Behind is how many events no flush has begun to hand over. A publisher that could go on faster than clients can be
+// written to looks at it.
+func (h *Hub) Behind() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int(h.pos - h.flushed)
+}
+
+// yieldEvery is after how many clients a flush lets others run: a round over all may take longer than an answer over HTTP
+// should wait on a machine with few processors.
+const yieldEvery = 64
+
 // flush hands what has come since the last flush to every client that keeps up.
 func (h *Hub) flush() {
 	h.mu.Lock()
+	h.flushed = h.pos
 	groups := h.flushing[:0]
 	for _, g := range h.groups {
 		if g.pos < h.pos {
@@ -90,8 +104,11 @@ func (h *Hub) flush() {
 		h.members = append(h.members[:0], g.members...)
 		h.mu.Unlock()
 		if ok {
-			for _, c := range h.members {
+			for i, c := range h.members {
 				c.hand(&b, now)
+				if i%yieldEvery == yieldEvery-1 {
+					runtime.Gosched()
+				}
 			}
 			h.counts.flushes.Add(1)
 		}

@@ -28,6 +28,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	pos      uint64 // of the newest event
+	flushed  uint64 // of the newest event that a flush has looked at
 	feed     line
 	local    line // of the islands channel
 	channels []*channel
