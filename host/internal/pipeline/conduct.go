@@ -115,15 +115,21 @@ func (f *Feed) tendLease(ctx context.Context, now time.Time) {
 	l := &f.lease
 	switch {
 	case l.phase == marking && now.After(l.deadline):
+		f.log.lose()
 		f.abandon("its marker was not seen in the log")
 	case l.phase != leading:
 	case l.pending != nil && now.Sub(l.pending.since) >= f.opts.Grace:
+		f.log.lose()
 		f.abandon("its record was not seen in the log")
 	case l.pending == nil && f.leaseHolds() && now.Sub(l.published) >= f.opts.LeaseTTL/3:
 		f.write(ctx, recordBeat, Tick{Epoch: f.log.board.epoch, N: f.log.board.n, At: now.UTC()}, nil, nil)
 	}
-	if !l.asking && !now.Before(l.askAt) && (l.phase != idle || f.log.sub != nil) {
-		f.askLease(ctx)
+	if !l.asking && !now.Before(l.askAt) {
+		// Who cannot read the log cannot lead, and does not keep others from it.
+		able := l.phase != idle || (f.log.sub != nil && f.log.trouble.IsZero())
+		if able || l.release {
+			f.askLease(ctx, able)
+		}
 	}
 	if f.lone == nil && (f.away(now, l.trouble) || f.away(now, f.log.trouble)) {
 		if l.phase != idle {
@@ -159,6 +165,7 @@ func (f *Feed) goAlone(ctx context.Context, reason string) {
 		f.desk = f.openDesk(ctx, known)
 	}
 	t, _, _ := f.beginEpoch(ctx, known)
+	f.log.lose() // Whoever comes back is given everything.
 	f.lone, f.joined = &solo{reason: reason}, false
 	f.lone.board.apply(t)
 	f.deliver(t)

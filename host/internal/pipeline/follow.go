@@ -89,6 +89,9 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 	})
 }
 
+// lose gives the place in the log up: what should have come after it did not, because the log began anew.
+func (l *follower) lose() { l.prev, l.last = "", "" }
+
 // stop ends the reading.
 func (l *follower) stop() {
 	if l.sub != nil {

@@ -67,6 +67,8 @@ type leaseAnswer struct {
 	lease sdk.Lease
 	err   error
 	asked time.Time
+	// released is whether the lease was only given back.
+	released bool
 }
 
 // readBack notes that a message was read, and reports whether it is the one that was pending.
@@ -108,14 +110,15 @@ func (f *Feed) publish(ctx context.Context, rec record, token uint64) (id string
 	return id, nil
 }
 
-// askLease asks for the lease, or for its renewal, in the background.
-func (f *Feed) askLease(ctx context.Context) {
+// askLease asks for the lease, or for its renewal, in the background, after giving it back if that is due. Without want
+// that is all.
+func (f *Feed) askLease(ctx context.Context, want bool) {
 	l := &f.lease
 	release := l.release
 	l.asking, l.asked, l.release = true, true, false
 	req := sdk.LeaseRequest{Name: feedLease, Owner: f.opts.Owner, TTL: f.opts.LeaseTTL}
 	f.work.Go(func() {
-		answer := leaseAnswer{err: sdk.Errorf(sdk.Internal, "asking for the lease panicked"), asked: f.r.opts.Now()}
+		answer := leaseAnswer{err: sdk.Errorf(sdk.Internal, "asking for the lease panicked"), asked: f.r.opts.Now(), released: !want}
 		f.safely("ask for the lease", func() {
 			island, err := f.r.opts.Island(f.opts.Coordinator)
 			if err != nil {
@@ -126,6 +129,9 @@ func (f *Feed) askLease(ctx context.Context) {
 				limited, cancel := context.WithTimeout(ctx, f.opts.CallTimeout)
 				_ = island.Release(limited, req) // If it fails, the same token comes back, which is refused below.
 				cancel()
+			}
+			if !want {
+				return
 			}
 			limited, cancel := context.WithTimeout(ctx, f.opts.CallTimeout)
 			defer cancel()
@@ -141,6 +147,7 @@ func (f *Feed) answered(ctx context.Context, a leaseAnswer) {
 	l, now := &f.lease, f.r.opts.Now()
 	l.asking = false
 	switch {
+	case a.released:
 	case a.err == nil && l.spent != 0 && a.lease.Token == l.spent:
 		l.release, l.askAt = true, now.Add(jittered(f.opts.Retry))
 	case a.err == nil:
