@@ -33,8 +33,11 @@ var deflaters = sync.Pool{New: func() any {
 // Deflate returns a whole frame that holds a compressed message, or a plain one where that is shorter.
 func Deflate(opcode Opcode, payload []byte) []byte {
 	plain := func() []byte { return AppendFrame(make([]byte, 0, len(payload)+10), opcode, payload) }
+	if len(payload) < minDeflated {
+		return plain()
+	}
 	w, ok := deflaters.Get().(*flate.Writer)
-	if len(payload) < minDeflated || !ok {
+	if !ok {
 		return plain()
 	}
 	defer deflaters.Put(w)
@@ -79,8 +82,9 @@ func inflate(packed []byte, most int) ([]byte, error) {
 }
 
 // AcceptsDeflate reports whether a Sec-WebSocket-Extensions header offers permessage-deflate in a way that can be answered
-// with no context takeover on both sides and deflate's own window. An offer that demands a smaller window of the server
-// cannot (RFC 7692, 7.1.2.1); the next one in the header may.
+// with no context takeover on both sides and deflate's own window. An offer that demands a window of the server cannot, not
+// even with one of that size: the answer would have to name it (RFC 7692, 7.1.2.1), and that of the handshake is always the
+// same. The next offer in the header may.
 func AcceptsDeflate(extensions string) bool {
 	for offer := range strings.SplitSeq(extensions, ",") {
 		parameters := strings.Split(offer, ";")
@@ -110,11 +114,7 @@ func acceptable(parameters []string) bool {
 			if given && !windowBits(value) {
 				return false
 			}
-		case "server_max_window_bits":
-			if value != "15" {
-				return false
-			}
-		default:
+		default: // server_max_window_bits, or nothing that there is.
 			return false
 		}
 	}

@@ -11,5 +11,5 @@
 // nothing of connections.
 //
 // Compression is permessage-deflate (RFC 7692) without context takeover on either side, which is what lets one compressed
-// frame serve every client. [AcceptsDeflate] turns down offers that demand a smaller window than deflate's.
+// frame serve every client. [AcceptsDeflate] turns down offers that demand a window of the server.
 package rfc6455

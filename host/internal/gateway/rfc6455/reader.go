@@ -126,11 +126,11 @@ func (r *Reader) header() (header, error) {
 		return header{}, refuse(ProtocolError, fault)
 	}
 	if err := r.extended(&h); err != nil {
-		return header{}, err
+		return header{}, cutOff(err)
 	}
 	key, err := r.take(4)
 	if err != nil {
-		return header{}, err
+		return header{}, cutOff(err)
 	}
 	copy(h.mask[:], key)
 	return h, nil
@@ -195,7 +195,7 @@ func (r *Reader) extended(h *header) error {
 func (r *Reader) control(h header) (Message, error) {
 	payload, err := r.take(h.length)
 	if err != nil {
-		return Message{}, err
+		return Message{}, cutOff(err)
 	}
 	unmask(payload, h.mask)
 	m := Message{Opcode: h.opcode, Payload: payload}
