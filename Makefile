@@ -12,7 +12,7 @@ BENCH    ?=
 CROSS    ?= darwin/arm64 windows/amd64
 
 # The examples that are built beside the host, and those that are islands of their own: they serve, so they import process.
-EXAMPLES        ?= ./examples/marketsim ./examples/demo
+EXAMPLES        ?= ./examples/marketsim ./examples/demo ./examples/watch
 EXAMPLE_ISLANDS ?= $(patsubst %/main.go,./%,$(shell grep -ls '"github.com/service-islands/islands/sdk/process"' examples/*/main.go))
 
 # No cgo: the binaries run on any Linux. No revision is stamped into them, so that a commit alone rebuilds nothing and an
@@ -59,6 +59,7 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 	command -v "$$($(GO) env CC)" >/dev/null || missing+=(gcc libc6-dev) # The race detector links with C.
 	command -v curl >/dev/null || missing+=(curl) # The README uses it.
+	command -v python3 >/dev/null || missing+=(python3) # One of the example clients is written in it.
 	[[ $${#missing[@]} -gt 0 ]] || exit 0
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
 		echo "the tests need $${missing[*]}; on Debian: sudo apt-get install -y $${missing[*]}" >&2

@@ -34,6 +34,7 @@ var routes = []string{
 	"/api/market-data/global",
 	"/api/market-data?symbols=btc,eth,sol",
 	"/api/candles/btc?interval=1d&limit=30",
+	"/api/stream?channels=ticker:btc",
 	"/health/system",
 	"/metrics/cache",
 }

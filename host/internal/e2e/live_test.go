@@ -52,7 +52,7 @@ type listener struct {
 
 func (h *host) listen(t *testing.T, query string) *listener {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(h.url, "http")+"/ws"+query, nil)
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(h.url, "http")+"/ws"+query, nil) //nolint:bodyclose // The library closes it.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,8 @@ func (l *listener) next(within time.Duration) (message, error) {
 		return message{}, err
 	}
 	var m message
-	return m, json.Unmarshal(text, &m)
+	err = json.Unmarshal(text, &m)
+	return m, err
 }
 
 // await returns the next message of a type in a channel.

@@ -1,4 +1,5 @@
-// Package gateway is the host's HTTP side: the routes of the API, health and metrics, and the operator's socket.
+// Package gateway is the host's HTTP side: the routes of the API, health and metrics, the live feed, and the operator's
+// socket.
 //
 // A [Gateway] knows no pipeline, supervisor or observer: it asks a [Market], an [Insight] and an [Operator], which are
 // made of them elsewhere. fiber and fasthttp end here.
@@ -35,9 +36,15 @@
 // Operators come over a unix socket that only the host's user may open, or over HTTP with a token; without the right
 // token /admin is a path like any other that does not exist. The socket's file has its mode before it has its name.
 //
+// The live feed (live.go) leaves the HTTP server. Its handshakes are the server's and contrib/websocket's; then the connection
+// is taken over, what was kept for the request is free again, and package hub writes to it while one goroutine reads
+// (websocket.go, eventstream.go). An event stream is taken over in the same way, so that a shutdown waits for neither. A write
+// goes straight to the socket and takes what it takes (socket.go); whoever lags is the hub's business.
+//
 // Time limits of connections are kept by a watch (watch.go): a stamp per step of a connection and one look at all of them
 // a second, instead of three deadlines per request. A request that takes too long to arrive gets its 408 all the same.
 //
-// Shutdown stops accepting, lets requests finish while its context lasts, then ends their contexts and closes what is
+// Shutdown sends the clients of the live feed away first, each with a moment to come back at, in at most half of the time
+// there is. Then it stops accepting, lets requests finish while its context lasts, then ends their contexts and closes what is
 // still open, so that a client that sends a byte a minute delays nobody.
 package gateway

@@ -24,7 +24,7 @@ func TestFanout(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	args := []string{
-		"--only", "fanout", "--loads", "5x20,8xmax", "--turns", "2", "--turn", "100ms", "--json",
+		"--only", "fanout", "--loads", "5x20,8xmax", "--turns", "2", "--turn", "100ms", "--audience", "6", "--stalled", "2", "--shed", "1s", "--json",
 		"--centrifuge", filepath.Join(t.TempDir(), "none"),
 	}
 	if code := run(t.Context(), args, nil, &out, &errs); code != exitUnmeasured {
@@ -37,8 +37,8 @@ func TestFanout(t *testing.T) {
 	if len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "none is not built, make bench does it") {
 		t.Errorf("%q", got.Problems)
 	}
-	if len(got.Tables) != 3 {
-		t.Fatalf("%d tables, want two loads and the idle connections", len(got.Tables))
+	if len(got.Tables) != 4 {
+		t.Fatalf("%d tables, want two loads, the idle connections and those that do not read", len(got.Tables))
 	}
 	rows := make(map[string]row)
 	for _, r := range got.Tables[0].Rows {
@@ -52,10 +52,12 @@ func TestFanout(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if r, ok := rows["bare loop: deliveries missed"]; !ok || r.Value.Count != 1 || r.Value.Median != 0 {
-		t.Errorf("missed: %+v", r)
+	for _, name := range []string{"bare loop", "islands"} {
+		if r, ok := rows[name+": deliveries missed"]; !ok || r.Value.Count != 1 || r.Value.Median != 0 {
+			t.Errorf("%s missed: %+v", name, r)
+		}
 	}
-	if idle := got.Tables[2].Rows; len(idle) != 2 || idle[1].Name != "bare loop, 8 connections" {
+	if idle := got.Tables[2].Rows; len(idle) != 4 || idle[2].Name != "bare loop, 8 connections" || idle[3].Name != "islands, 8 connections" {
 		t.Errorf("idle: %+v", idle)
 	}
 }

@@ -23,7 +23,7 @@ const ahead = 32
 func serveFeed(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	const everybody = 1_000_000 // The clients all come from one address.
 	h := hub.New(hub.Options{Symbols: []string{"btc"}, MaxConnections: everybody, MaxPerAddress: everybody})
-	g, err := gateway.New(gateway.Options{
+	g, err := gateway.New(gateway.Options{ //nolint:contextcheck // Requests bring their own.
 		Listen: "127.0.0.1:0", Feed: h,
 		// Nobody asks for anything but the feed.
 		Market: struct{ gateway.Market }{}, Insight: struct{ gateway.Insight }{},

@@ -22,7 +22,7 @@ func (b *bench) stalled(ctx context.Context, c contender, served, loading proces
 		return table{}, err
 	}
 	defer func() { err = errors.Join(err, s.end(grace)) }()
-	empty, err := s.rest(ctx)
+	empty, err := s.opened(ctx, b, loading)
 	if err != nil {
 		return table{}, err
 	}
@@ -43,6 +43,26 @@ func (b *bench) stalled(ctx context.Context, c contender, served, loading proces
 		return table{}, err
 	}
 	return o.table(empty, left), nil
+}
+
+// opened returns what a station takes up without clients, once it has had one: a library starts for the first what it
+// then keeps.
+func (s *station) opened(ctx context.Context, b *bench, loading processors) (footprint, error) {
+	before, err := s.rest(ctx)
+	if err != nil {
+		return footprint{}, err
+	}
+	first, err := s.invite(ctx, b, joining{Clients: 1}, loading)
+	if err != nil {
+		return footprint{}, err
+	}
+	if err := first.end(grace); err != nil {
+		return footprint{}, err
+	}
+	if _, err := s.shrink(ctx, before.files, b.opts.shed); err != nil {
+		return footprint{}, err
+	}
+	return s.rest(ctx)
 }
 
 // ordeal is what a station and most of its clients go through while the rest does not read.
