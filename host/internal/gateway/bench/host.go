@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -28,6 +30,10 @@ func (b *bench) startHost(ctx context.Context, m *market, cpus processors) (*hos
 	if err != nil {
 		return nil, err
 	}
+	composition, err := b.quiet()
+	if err != nil {
+		return nil, err
+	}
 	token, data := rand.Text(), b.place("")
 	env := environment()
 	for name, value := range m.env {
@@ -35,7 +41,7 @@ func (b *bench) startHost(ctx context.Context, m *market, cpus processors) (*hos
 	}
 	// The key gives each host a budget of its own with the simulated upstream.
 	env = append(env, "ISLANDS_LISTEN="+address, "ISLANDS_DATA_DIR="+data, "ISLANDS_ADMIN_TOKEN="+token, "COINGECKO_API_KEY=bench-"+token)
-	c, err := program{path: path, args: []string{"run", "--config", b.opts.config}, env: env, cpus: cpus, log: b.place(".log")}.start()
+	c, err := program{path: path, args: []string{"run", "--config", composition}, env: env, cpus: cpus, log: b.place(".log")}.start()
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +51,20 @@ func (b *bench) startHost(ctx context.Context, m *market, cpus processors) (*hos
 	}
 	h.took = time.Since(h.began)
 	return h, nil
+}
+
+// feedBlock is the live feed in a composition that is written as gofmt would.
+var feedBlock = regexp.MustCompile(`(?ms)^broadcast \{.*?^\}\n`)
+
+// quiet writes the composition down without its live feed, whose calls would be counted among those that a request costs,
+// and returns its path.
+func (b *bench) quiet() (string, error) {
+	text, err := os.ReadFile(b.opts.config)
+	if err != nil {
+		return "", fmt.Errorf("--config: %w", err)
+	}
+	path := b.place(".hcl")
+	return path, os.WriteFile(path, feedBlock.ReplaceAll(text, nil), 0o600)
 }
 
 // island is an island as the host's operator sees it.
