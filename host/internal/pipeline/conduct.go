@@ -121,7 +121,10 @@ func (f *Feed) tendLease(ctx context.Context, now time.Time) {
 	case l.pending != nil && now.Sub(l.pending.since) >= f.opts.Grace:
 		f.log.lose()
 		f.abandon("its record was not seen in the log")
-	case l.pending == nil && f.leaseHolds() && now.Sub(l.published) >= f.opts.LeaseTTL/3:
+	case l.pending != nil || !f.leaseHolds():
+	case l.wanted && now.Sub(l.stated) >= f.opts.Retry:
+		f.write(ctx, recordState, f.log.board.whole(), nil, nil)
+	case now.Sub(l.published) >= f.opts.LeaseTTL/3:
 		f.write(ctx, recordBeat, Tick{Epoch: f.log.board.epoch, N: f.log.board.n, At: now.UTC()}, nil, nil)
 	}
 	if !l.asking && !now.Before(l.askAt) {

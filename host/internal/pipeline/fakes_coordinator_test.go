@@ -23,9 +23,13 @@ type fakeRedis struct {
 	lastID   uint64
 	moved    chan struct{}
 	flushed  bool // ever
+	// expired is when the leases ended that another owner took over, by token.
+	expired map[uint64]time.Time
 }
 
-func newFakeRedis() *fakeRedis { return &fakeRedis{keep: 1024, moved: make(chan struct{})} }
+func newFakeRedis() *fakeRedis {
+	return &fakeRedis{keep: 1024, moved: make(chan struct{}), expired: map[uint64]time.Time{}}
+}
 
 func (r *fakeRedis) wake() {
 	close(r.moved)
@@ -84,6 +88,7 @@ func (r *fakeRedis) acquire(req sdk.LeaseRequest) (sdk.Lease, error) {
 		return sdk.Lease{}, &sdk.Error{Kind: sdk.Conflict, RetryAfter: r.until.Sub(now)}
 	}
 	if !held {
+		r.expired[r.token] = r.until
 		r.token = max(r.token+1, uint64(now.UnixMicro()))
 	}
 	r.owner, r.until = req.Owner, now.Add(req.TTL)
@@ -123,13 +128,15 @@ type fakeCoordinator struct {
 	redis *fakeRedis
 
 	mu sync.Mutex
-	// down refuses every call and breaks every reading; deaf breaks readings alone.
-	down, deaf bool
+	// down refuses every call and breaks every reading; deaf breaks readings alone, leaseless refuses the lease alone.
+	down, deaf, leaseless bool
 	// frozen lets every call wait until it is closed, nil for none.
 	frozen chan struct{}
 	// late is how long the next publication is under way before it is appended, while its caller gives up on it;
 	// negative for one that is lost.
 	late time.Duration
+	// swallow is how many messages are read and not handed on.
+	swallow int
 	// stuck is how many releases are lost.
 	stuck int
 	cut   chan struct{} // closed when readings are to break
@@ -183,6 +190,12 @@ func (c *fakeCoordinator) pass(ctx context.Context) (late time.Duration, err err
 func (c *fakeCoordinator) Acquire(ctx context.Context, req sdk.LeaseRequest) (sdk.Lease, error) {
 	if err := c.plain(ctx); err != nil {
 		return sdk.Lease{}, err
+	}
+	c.mu.Lock()
+	refused := c.leaseless
+	c.mu.Unlock()
+	if refused {
+		return sdk.Lease{}, sdk.Unavailable
 	}
 	return c.redis.acquire(req)
 }
@@ -258,6 +271,16 @@ func (c *fakeCoordinator) Subscribe(ctx context.Context, _, after string, emit f
 		moved := c.redis.moved
 		c.redis.mu.Unlock()
 		for _, msg := range news {
+			c.mu.Lock()
+			swallowed := c.swallow > 0
+			if swallowed {
+				c.swallow--
+			}
+			c.mu.Unlock()
+			if swallowed {
+				_, _ = fmt.Sscan(msg.ID, &position)
+				continue
+			}
 			if err := emit(msg); err != nil {
 				return err
 			}

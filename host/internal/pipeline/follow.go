@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -22,14 +23,14 @@ type follower struct {
 	token uint64
 	// past are epochs that ended. They are not gone back to when the log is read once more.
 	past []string
-	// last is the id of the message that was read last, prev of the one before it. Who reads on begins after prev: that
-	// last comes again shows that nothing is missing.
-	prev, last string
-	// expect is the id that the first message must have; empty for any.
-	expect string
-	// fromStart is whether the log is being read from its start; reread is when that was last begun.
-	fromStart bool
-	reread    time.Time
+	// last is the message that was read last, prev the id of the one before it. Who reads on begins after prev: that last
+	// comes again shows that nothing is missing.
+	prev string
+	last sdk.Message
+	// expect is whether last has to come first.
+	expect bool
+	// hole is the id of the message that made the log be read from its start, so that it does so once.
+	hole string
 
 	opened, heard, retryAt time.Time
 	pause                  time.Duration
@@ -59,11 +60,11 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 	l, now := f.log, f.r.opts.Now()
 	l.stop()
 	after := "0"
-	if !fromStart && l.prev != "" && l.last != "" {
-		after, l.expect, l.fromStart = l.prev, l.last, false
+	if !fromStart && l.prev != "" {
+		after, l.expect = l.prev, true
 	} else {
-		l.prev, l.last, l.expect, l.sure, l.token = "", "", "", false, 0
-		l.fromStart, l.reread = true, now
+		l.lose()
+		l.expect, l.sure, l.token = false, false, 0
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	sub := &subscription{messages: make(chan sdk.Message, 64), ended: make(chan error, 1), close: cancel}
@@ -90,7 +91,7 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 }
 
 // lose gives the place in the log up: what should have come after it did not, because the log began anew.
-func (l *follower) lose() { l.prev, l.last = "", "" }
+func (l *follower) lose() { l.prev, l.last = "", sdk.Message{} }
 
 // stop ends the reading.
 func (l *follower) stop() {
@@ -127,16 +128,15 @@ func orEnded(err error) error {
 func (f *Feed) readMessage(ctx context.Context, msg sdk.Message) {
 	l := f.log
 	l.heard, l.trouble, l.pause = f.r.opts.Now(), time.Time{}, 0
-	if l.expect != "" {
-		known := msg.ID == l.expect
-		l.expect = ""
-		if !known {
-			l.sure = false
+	if l.expect {
+		// A log that began anew may give the same id to something else.
+		l.expect = false
+		if msg.ID != l.last.ID || msg.Token != l.last.Token || !bytes.Equal(msg.Payload, l.last.Payload) {
 			f.readLog(ctx, true)
 		}
 		return
 	}
-	l.prev, l.last = l.last, msg.ID
+	l.prev, l.last = l.last.ID, msg
 	rec, err := decodeRecord(msg.Payload)
 	if err == nil && (rec.Kind == recordOffer) != (msg.Token == 0) {
 		err = sdk.Errorf(sdk.BadUpstream, "a record of kind %q under token %d", rec.Kind, msg.Token)
@@ -166,7 +166,7 @@ func (f *Feed) readMessage(ctx context.Context, msg sdk.Message) {
 	default:
 		news, ok := f.log.place(rec)
 		if !ok {
-			f.hole(ctx)
+			f.hole(ctx, msg.ID)
 			return
 		}
 		f.logMoved(ctx, news, own)
@@ -222,17 +222,20 @@ func (l *follower) follow(t Tick) *Tick {
 	return &t
 }
 
-// hole notes that ticks are missing. They may still be in the log, and a state that makes up for them surely is.
-func (f *Feed) hole(ctx context.Context) {
+// hole notes that ticks are missing before a message. They may be in the log all the same; if not, a state makes up for
+// them, which is asked for.
+func (f *Feed) hole(ctx context.Context, id string) {
 	l := f.log
-	if l.sure {
+	missed := l.sure
+	l.sure = false
+	if missed {
 		f.counts.holes.Add(1)
-		l.sure = false
 	}
 	switch {
 	case f.lease.phase == leading:
 		f.abandon("ticks of its own are missing in the log")
-	case f.lease.phase == idle && !l.fromStart && f.r.opts.Now().Sub(l.reread) >= f.opts.Retry:
+	case f.lease.phase == idle && missed && id != l.hole:
+		l.hole = id
 		f.readLog(ctx, true)
 	}
 }
@@ -301,12 +304,16 @@ func (f *Feed) offer(ctx context.Context, nonce string, quotes []sdk.Quote) {
 	}
 }
 
-// heardOffer takes what another host has delivered, or notes that the log was read up to this host's own knock.
+// heardOffer takes what another host has delivered; an offer of nothing asks for a state. A host on its own finds its own
+// knock.
 func (f *Feed) heardOffer(rec *record) {
 	switch {
 	case f.lone != nil && rec.Nonce != "" && rec.Nonce == f.lone.nonce:
 		f.lone.heard = true
-	case f.lease.phase == leading:
+	case f.lease.phase != leading:
+	case len(rec.Quotes) == 0:
+		f.lease.wanted = true
+	default:
 		quotes := slices.DeleteFunc(quotesOf(rec.Quotes), func(q sdk.Quote) bool { return !f.asked(q.Symbol) })
 		f.desk.offer(quotes)
 	}

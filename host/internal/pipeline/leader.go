@@ -37,9 +37,11 @@ type tenure struct {
 	deadline time.Time
 	// pending is what was published and not read back yet. Nothing is published meanwhile.
 	pending *pending
-	// published is when a record was last published, records how many since the last state.
-	published time.Time
-	records   int
+	// published is when a record was last published, stated when a state was; records is how many came after that.
+	published, stated time.Time
+	records           int
+	// wanted is whether another host asks for a state.
+	wanted bool
 
 	// answers brings what came of asking for the lease, one question at a time.
 	answers chan leaseAnswer
@@ -170,8 +172,11 @@ func (f *Feed) answered(ctx context.Context, a leaseAnswer) {
 		}
 		l.askAt = now.Add(wait + jittered(f.opts.Retry/10))
 		f.overthrown()
-		if f.lone != nil {
+		switch {
+		case f.lone != nil:
 			f.knock(ctx)
+		case !f.log.sure && f.log.sub != nil:
+			f.offer(ctx, "", nil)
 		}
 	default:
 		f.inTrouble("the lease cannot be asked for", a.err)
@@ -264,7 +269,7 @@ func (f *Feed) write(ctx context.Context, kind string, t Tick, quotes []sdk.Quot
 	case err == nil:
 		l.pending.id, l.pending.since, l.published = id, now, now
 		if l.records++; kind == recordState {
-			l.records = 0
+			l.records, l.stated, l.wanted = 0, now, false
 		}
 	case errors.Is(err, sdk.Conflict):
 		f.overthrown()

@@ -20,10 +20,14 @@ type cluster struct {
 	stream, polled *feedSource
 	hosts          []*fed // all that ever ran
 	price          float64
+	pace           time.Duration // from one price to the next
 }
 
 func newCluster() *cluster {
-	c := &cluster{redis: newFakeRedis(), cache: newFakeCache(), stream: newFeedSource("binance"), polled: newFeedSource("gecko"), price: 100}
+	c := &cluster{
+		redis: newFakeRedis(), cache: newFakeCache(), stream: newFeedSource("binance"), polled: newFeedSource("gecko"),
+		price: 100, pace: 100 * time.Millisecond,
+	}
 	c.cache.shared.Store(true)
 	return c
 }
@@ -52,12 +56,12 @@ func (h *fed) kill() {
 	h.end()
 }
 
-// run lets prices move for a while, ten times a second.
+// run lets prices move for a while.
 func (c *cluster) run(d time.Duration) {
-	for range int(d / (100 * time.Millisecond)) {
+	for range int(d / c.pace) {
 		c.price++
 		c.stream.push(at("btc", c.price, 0), at("eth", c.price/10, 0))
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(c.pace)
 	}
 	synctest.Wait()
 }
@@ -597,10 +601,74 @@ func TestALostTickIsPublishedAgain(t *testing.T) {
 				time.Sleep(10 * time.Second) // No price moves that would make up for it.
 				synctest.Wait()
 				c.settled(t, a, b)
+				times := 0
+				for _, tick := range b.all() {
+					for _, q := range tick.Quotes {
+						if !tick.Whole && q.Quote.Price.Or(0) == 777 {
+							times++
+						}
+					}
+				}
+				if times != 1 {
+					t.Errorf("the quote was delivered %d times", times)
+				}
 				c.agree(t)
 			})
 		})
 	}
+}
+
+func TestALeaderStopsBeforeItsLeaseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		defer c.end()
+		patient := func(f *FeedOptions) { f.Grace = time.Minute }
+		a, b := c.start(patient), c.start(patient)
+		c.run(3 * time.Second)
+		c.redis.mu.Lock()
+		token := c.redis.token
+		c.redis.mu.Unlock()
+		a.way().set(func(c *fakeCoordinator) { c.leaseless = true })
+		c.run(15 * time.Second)
+		c.redis.mu.Lock()
+		ends := c.redis.expired[token]
+		for _, m := range c.redis.messages {
+			if rec, err := decodeRecord(m.Payload); err == nil && m.Token == token && !rec.At.Before(ends) {
+				t.Errorf("a %s was written at %v under a lease that ended at %v", rec.Kind, rec.At, ends)
+			}
+		}
+		c.redis.mu.Unlock()
+		if leader, _ := leadingOf(a, b); leader != b || ends.IsZero() {
+			t.Error("the other host has not taken over")
+		}
+		a.way().set(func(c *fakeCoordinator) { c.leaseless = false })
+		c.run(5 * time.Second)
+		c.settled(t, a, b)
+		c.agree(t)
+	})
+}
+
+func TestAQuietMarket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		defer c.end()
+		a, b := c.start(), c.start()
+		c.run(time.Second)
+		before := len(c.redis.records())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		beats := 0
+		for _, rec := range c.redis.records()[before:] {
+			if rec.Kind == recordBeat {
+				beats++
+			}
+		}
+		if beats < 25 || beats > 35 {
+			t.Errorf("%d beats in a minute", beats)
+		}
+		c.settled(t, a, b)
+		c.agree(t)
+	})
 }
 
 func TestAnOverthrownLeaderIsNotHeard(t *testing.T) {
@@ -651,20 +719,12 @@ func TestAnEpochThatEndedStaysSo(t *testing.T) {
 			t.Fatal("nobody leads")
 		}
 		follower := others[0]
-		before := follower.epochs()
-		epoch, n, _ := follower.state()
-		beat := record{Kind: recordBeat, Epoch: epoch, N: n + 5, At: time.Now().UTC()} // As if ticks had been missed.
-		payload, err := beat.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.redis.append(sdk.Message{Token: c.redis.newest, Payload: payload}); err != nil {
-			t.Fatal(err)
-		}
+		before, wholes := follower.epochs(), follower.feed.Stats().Wholes
+		follower.way().set(func(c *fakeCoordinator) { c.swallow = 1 })
 		c.run(20 * time.Second)
 		c.settled(t, a, b)
-		if got := follower.epochs(); len(got) != len(before) || follower.feed.Stats().Holes == 0 {
-			t.Errorf("the host went through %v, before %v, with %d holes", got, before, follower.feed.Stats().Holes)
+		if got, s := follower.epochs(), follower.feed.Stats(); len(got) != len(before) || s.Holes == 0 || s.Wholes != wholes {
+			t.Errorf("the host went through %v, before %v, with %d holes and %d whole ticks more", got, before, s.Holes, s.Wholes-wholes)
 		}
 		c.agree(t)
 	})

@@ -14,7 +14,7 @@ const (
 	recordState  = "state"  // everything that is known after tick N
 	recordBeat   = "beat"   // nothing changed since tick N
 	recordMarker = "marker" // a new leader: what an older one writes from here on does not count
-	recordOffer  = "offer"  // quotes that a host delivered on its own, for the leader; the only kind without a token
+	recordOffer  = "offer"  // for the leader, quotes that a host delivered on its own, or none: it asks for a state; without a token
 )
 
 // Bounds on a record. One that is larger is not read.

@@ -21,7 +21,7 @@ type event struct {
 
 // whatHappens lists what may befall a host or all of them.
 var whatHappens = []string{
-	"nothing", "start", "leave", "kill", "cut", "heal", "deaf", "freeze", "stall", "lose", "late", "later", "stick", "flush", "begin anew",
+	"nothing", "start", "leave", "kill", "cut", "heal", "deaf", "freeze", "stall", "lose", "late", "later", "stick", "swallow", "flush", "begin anew",
 	"trim", "cut all", "heal all", "garbage", "pause",
 }
 
@@ -124,6 +124,8 @@ func (s *stage) happen(e event) {
 		h.way().set(func(c *fakeCoordinator) { c.late = -1 })
 	case "late":
 		h.way().set(func(c *fakeCoordinator) { c.late = 1200 * time.Millisecond })
+	case "swallow":
+		h.way().set(func(c *fakeCoordinator) { c.swallow = 1 })
 	case "stick":
 		h.way().set(func(c *fakeCoordinator) { c.late, c.stuck = 3*time.Second, 3 })
 	case "later":
@@ -135,7 +137,7 @@ func (s *stage) happen(e event) {
 func play(t *testing.T, events []event) (wrong []string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{cluster: newCluster(), mend: map[*fed]func(){}}
-		s.redis.keep = 300
+		s.redis.keep, s.pace = 300, 200*time.Millisecond
 		s.launch()
 		s.launch()
 		s.run(time.Second)
@@ -149,7 +151,8 @@ func play(t *testing.T, events []event) (wrong []string) {
 		if len(s.living) == 0 {
 			s.launch()
 		}
-		s.run(40 * time.Second)
+		s.pace = time.Second
+		s.run(30 * time.Second)
 		wrong = s.disputes()
 		epoch, n, asOf := s.living[0].state()
 		leaders := 0
