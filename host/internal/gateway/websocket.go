@@ -148,7 +148,7 @@ func (g *Gateway) read(client *hub.Client, s *socket, first []byte, deflate bool
 		case rfc6455.Pong:
 			client.Ponged()
 		case rfc6455.Close:
-			client.Close(m.Code, "")
+			client.Closed(m.Code)
 			return
 		}
 	}
