@@ -15,6 +15,7 @@ import (
 
 	"github.com/service-islands/islands/host/internal/gateway/hub"
 	"github.com/service-islands/islands/host/internal/gateway/rfc6455"
+	"github.com/service-islands/islands/sdk"
 )
 
 // upgrade is what is known of a client before its connection becomes a WebSocket.
@@ -112,8 +113,12 @@ func (g *Gateway) upgraded(conn *websocket.Conn) {
 	}
 	client, err := g.opts.Feed.Join(s, encoding, u.from, hub.Start{Channels: u.channels})
 	if err != nil {
-		// It was let in before others took the last places.
-		_, _ = s.TryWrite(rfc6455.AppendClose(nil, hub.CloseLimit, "no room"))
+		// It was let in before others took the last places, or before the host began to shut down. It may come back.
+		code, reason := rfc6455.TryAgainLater, "no room right now"
+		if errors.Is(err, sdk.Unavailable) {
+			code, reason = hub.CloseShutdown, "the host shuts down"
+		}
+		_, _ = s.TryWrite(rfc6455.AppendClose(nil, code, reason))
 		_ = s.Close()
 		return
 	}
@@ -148,7 +153,7 @@ func (g *Gateway) read(client *hub.Client, s *socket, first []byte, deflate bool
 		case rfc6455.Pong:
 			client.Ponged()
 		case rfc6455.Close:
-			client.Close(m.Code, "")
+			client.Closed(m.Code)
 			return
 		}
 	}

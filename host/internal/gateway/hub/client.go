@@ -376,6 +376,15 @@ func (c *Client) Close(code int, reason string) {
 	c.shut(code, reason, false)
 }
 
+// Closed answers a client that closes with a code of its own.
+func (c *Client) Closed(code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.bid(code, "", false)
+	}
+}
+
 // shut sends a client away. What waits for it is given up, but for what is on the wire in part, unless it is to be
 // finished. The client's lock is held.
 func (c *Client) shut(code int, reason string, finish bool) {
@@ -385,9 +394,14 @@ func (c *Client) shut(code int, reason string, finish bool) {
 	if code == CloseSlow {
 		c.hub.counts.slow.Add(1)
 	}
-	if code != CloseShutdown && code != rfc6455.NormalClosure && code != rfc6455.GoingAway && code != rfc6455.NoStatus {
+	if code != CloseShutdown {
 		c.hub.tell("client of the live feed sent away", "client", c.id, "address", c.from.String(), "code", code, "reason", reason)
 	}
+	c.bid(code, reason, finish)
+}
+
+// bid ends what a client is sent, with a close frame where its encoding has one. The client's lock is held.
+func (c *Client) bid(code int, reason string, finish bool) {
 	c.closing = true
 	if !finish {
 		c.queue, c.pending = nil, 0

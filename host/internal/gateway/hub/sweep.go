@@ -79,7 +79,9 @@ func (c *Client) Ponged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pinged = 0
-	c.admit(time.Now())
+	if !c.closing {
+		c.admit(time.Now())
+	}
 }
 
 // Pong answers a ping of the client. It counts as a message.

@@ -44,6 +44,7 @@ const (
 	InvalidPayload  = 1007
 	MessageTooBig   = 1009
 	InternalError   = 1011
+	TryAgainLater   = 1013
 )
 
 // AppendFrame appends an unmasked frame, whole and not compressed, as a server sends it.
