@@ -117,9 +117,12 @@ func (h *Hub) Publish(t Tick) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer h.stir()
-	if t.Whole || t.Epoch != h.feed.epoch || t.N != h.feed.n+1 {
+	if t.Whole {
 		h.replace(t)
 		return
+	}
+	if t.Epoch != h.feed.epoch || t.N != h.feed.n+1 {
+		h.skip(t)
 	}
 	h.pos++
 	h.feed.n = t.N
@@ -137,6 +140,17 @@ func (h *Hub) Publish(t Tick) {
 		h.add(e, h.global, t.GlobalSeq, t.At, nil, t.Global)
 	}
 	h.keep(e)
+}
+
+// skip makes room for a tick that does not follow the one before, although the feed promises a whole one then: what came
+// before is of no use to clients that return. Those that are there see the numbers jump.
+func (h *Hub) skip(t Tick) {
+	h.feed = line{epoch: t.Epoch, n: t.N - 1, forgotten: t.N - 1}
+	for _, ch := range h.channels {
+		if ch.line == &h.feed {
+			ch.history, ch.snapshot = nil, nil
+		}
+	}
 }
 
 // replace forgets what there was of the feed and takes what the tick holds for everything there is. Each client gets a
