@@ -54,7 +54,7 @@ func (b *bench) startHost(ctx context.Context, m *market, cpus processors) (*hos
 }
 
 // feedBlock is the live feed in a composition that is written as gofmt would.
-var feedBlock = regexp.MustCompile(`(?ms)^broadcast \{.*?^\}\n`)
+var feedBlock = regexp.MustCompile(`(?s)\nbroadcast \{.*?\n\}\n`)
 
 // quiet writes the composition down without its live feed, whose calls would be counted among those that a request costs,
 // and returns its path.
@@ -64,7 +64,7 @@ func (b *bench) quiet() (string, error) {
 		return "", fmt.Errorf("--config: %w", err)
 	}
 	path := b.place(".hcl")
-	return path, os.WriteFile(path, feedBlock.ReplaceAll(text, nil), 0o600)
+	return path, os.WriteFile(path, feedBlock.ReplaceAll(text, []byte("\n")), 0o600)
 }
 
 // island is an island as the host's operator sees it.
