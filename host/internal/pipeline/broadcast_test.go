@@ -110,6 +110,30 @@ func TestACacheThatFails(t *testing.T) {
 	})
 }
 
+// TestAnInvalidationBetween has the key invalidated while a tick is under way: its quote is there all the same.
+func TestAnInvalidationBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFeedWorld()
+		h := feeding(w)
+		defer h.end()
+		began, version := h.r.near.moment(), h.r.watched.version.Load()
+		if _, err := h.r.Invalidate(t.Context(), []string{"btc_current_price"}); err != nil {
+			t.Fatal(err)
+		}
+		q := at("btc", 100, 0)
+		h.feed.remember(t.Context(), []sdk.Quote{q}, time.Now(), began, version)
+		if cached, _ := h.cache.has("btc_current_price"); !strings.Contains(string(cached.Value), `"price":100`) {
+			t.Errorf("the cache holds %q", cached.Value)
+		}
+		if e := h.r.near.get([]byte("btc_current_price")); e == nil || !e.asOf.Equal(q.AsOf) {
+			t.Errorf("the near cache holds %+v", e)
+		}
+		if s := h.feed.Stats(); s.FillRefusals != 1 || s.Fills != 2 {
+			t.Errorf("counted %+v", s)
+		}
+	})
+}
+
 func TestASlowLoadDoesNotOverwriteATick(t *testing.T) {
 	for name, fails := range map[string]bool{"it brings an older quote": false, "it fails": true} {
 		t.Run(name, func(t *testing.T) {
