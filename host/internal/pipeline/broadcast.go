@@ -23,7 +23,8 @@ type Tick struct {
 	// At is when the leader made the tick, UTC.
 	At time.Time
 	// Whole is whether the tick holds everything that is known instead of what changed: a receiver forgets what it had. It
-	// is the first of an epoch and what follows a hole. Its sequence numbers are the present ones.
+	// is the first of an epoch and what follows a hole. Its sequence numbers are the present ones, N too: a host that comes
+	// back to an epoch in which nothing has happened gives it the N of the last tick it delivered there.
 	Whole bool
 	// Quotes are sorted by symbol, at most one per symbol.
 	Quotes []TickQuote

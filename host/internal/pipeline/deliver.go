@@ -17,15 +17,18 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 		return
 	}
 	r := f.r
-	entries, fills := make([]*entry, len(quotes)), make([]sdk.Entry, 0, len(quotes))
-	for i, q := range quotes {
-		e := f.entry(q, at)
-		entries[i] = e
-		if value, err := r.kinds.quote.marshal(q); err == nil {
-			fills = append(fills, sdk.Entry{
-				Key: e.key, Value: value, StoredAt: e.storedAt, FreshUntil: e.freshUntil, StaleUntil: e.staleUntil, Version: version,
-			})
+	entries, fills := make([]*entry, 0, len(quotes)), make([]sdk.Entry, 0, len(quotes))
+	for _, q := range quotes {
+		value, err := r.kinds.quote.marshal(q)
+		if err != nil {
+			f.logger.Error("a quote cannot be written", "symbol", q.Symbol, "error", err)
+			continue
 		}
+		e := f.entry(q, at)
+		entries = append(entries, e)
+		fills = append(fills, sdk.Entry{
+			Key: e.key, Value: value, StoredAt: e.storedAt, FreshUntil: e.freshUntil, StaleUntil: e.staleUntil, Version: version,
+		})
 	}
 	r.live.writing.Lock()
 	defer r.live.writing.Unlock()
@@ -36,6 +39,24 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 	if r.opts.Cache == "" {
 		return
 	}
+	refused := f.fill(ctx, fills)
+	if refused == 0 {
+		return
+	}
+	// An invalidation has come between, such as that of a host which had written something older. It is not to keep the
+	// newest there is from those who ask when they hear of it.
+	f.counts.fillRefusals.Add(uint64(refused))
+	began = r.near.moment()
+	for i, e := range entries {
+		r.near.put(e, began)
+		fills[i].Version = 0
+	}
+	f.fill(ctx, fills)
+}
+
+// fill writes entries to the cache island, and returns how many it refused.
+func (f *Feed) fill(ctx context.Context, fills []sdk.Entry) (refused int) {
+	r := f.r
 	taken, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
 		return cache.Fill(ctx, fills)
 	})
@@ -43,9 +64,9 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 	f.counts.fills.Add(1)
 	if err != nil {
 		f.counts.fillFailures.Add(1)
-		return
+		return 0
 	}
-	f.counts.fillRefusals.Add(uint64(max(0, len(fills)-taken)))
+	return max(0, len(fills)-taken)
 }
 
 // feedKey is the key under which requests look for a symbol's quote.

@@ -22,7 +22,7 @@ type voice struct {
 	batches, breaks      atomic.Uint64
 	polls, failures      atomic.Uint64
 	lost                 atomic.Uint64 // symbols that the next source took over
-	lastPoll             time.Time     // belongs to the goroutine that polls
+	lastPoll             atomic.Int64  // Unix nanoseconds
 	mu                   sync.Mutex
 	silent, failed, open bool
 	reason               string // why it is not heard, empty while it is
@@ -275,7 +275,7 @@ func (d *desk) poll(ctx context.Context, source int) {
 		set, changed := d.f.assets.now()
 		wait := d.merger.poll
 		if len(set.asked) > 0 {
-			v.lastPoll = d.now()
+			v.lastPoll.Store(d.now().UnixNano())
 			err := error(sdk.Errorf(sdk.Internal, "the poll panicked"))
 			d.f.safely("poll a source", func() { err = d.pollOnce(ctx, source, set) })
 			wait = max(wait, sdk.RetryAfter(err))
@@ -299,7 +299,7 @@ func (d *desk) pause(ctx context.Context, v *voice, wait time.Duration, changed 
 		case <-changed:
 			return true
 		case <-v.extra:
-			if d.now().Sub(v.lastPoll) >= d.quiet {
+			if d.now().Sub(time.Unix(0, v.lastPoll.Load())) >= d.quiet {
 				return true
 			}
 		}

@@ -1,8 +1,11 @@
-// Package pipeline walks the layers: it is the road of every request, from the near cache down to a source and back.
+// Package pipeline walks the layers: it is the road of every request, from the near cache down to a source and back, and
+// the road of the live feed, from the sources to whoever listens.
 //
 // [Requests] answers questions (a report, quotes, candles, global figures, the catalogue) from the nearest place that
 // knows: the near cache in this process, the cache island, the store island, the sources in their configured order. It
 // knows no HTTP and no shape that a client sees: encoders are handed to it.
+//
+// [Feed] makes ticks of what the sources stream or are polled for, and hands them to a func. It knows no socket.
 //
 // # Design
 //
@@ -36,4 +39,31 @@
 //
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
+//
+// # Design of the feed
+//
+// Per symbol the first source in line speaks; the next one does so while all better ones are silent (merge.go). Whoever
+// speaks, a quote is taken only when it is newer than the last one. What an exchange does not know is filled in from what
+// another source of the feed said last, and the quote's note says so.
+//
+// What is taken waits in a map of latest values until one goroutine makes a tick of it (conduct.go), so that a slow cache
+// makes ticks coarser and nothing longer. A tick is in the near cache and the cache island before it is delivered, and is
+// handed to the store's writer (ledger.go), which nobody waits for. A request whose load took longer than a tick must not
+// overwrite it: the near cache keeps the newer quote, and requests look under a lock (live.go) before they write to the
+// cache.
+//
+// Where hosts share a cache, one of them holds a lease, speaks to the sources and appends its ticks to the coordinator's
+// log; every host, that one too, delivers what it reads there. Its next tick is computed from the log alone, and not
+// before the one before was read back. A new leader first writes a marker under its token, which shuts out all older ones,
+// and reads the log up to it (leader.go). It goes on with the epoch only if it can show that nothing is missing in what it
+// has read: it begins to read before the last record it knows, which has to come again (follow.go). Otherwise, as after a
+// flush of Redis, a new epoch begins with all that is known. What became of a record that was written without an answer
+// is not guessed: the leader gives the lease back, and a new token shuts out what may still arrive.
+//
+// The log holds a state, which is everything that is known, at least every 128 records, and whenever a host asks for one
+// because it misses something.
+//
+// A host that cannot reach the coordinator for a while goes on alone, in an epoch of its own. When it comes back, it may
+// have delivered what the leader has not: it offers that to the leader and waits until it comes back with the log, so
+// that no price goes back in time and every tick is the same on all hosts.
 package pipeline

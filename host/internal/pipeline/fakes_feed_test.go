@@ -171,7 +171,7 @@ func (v *receiver) deliver(t Tick) {
 	defer v.mu.Unlock()
 	v.ticks = append(v.ticks, t)
 	fault := func(text string) { v.faults = append(v.faults, text+" in "+t.Epoch) }
-	if v.used[t.Epoch] >= t.N {
+	if used := v.used[t.Epoch]; used > t.N || (used == t.N && !t.Whole) {
 		fault("a tick that was there already")
 	}
 	if !t.Whole && (t.Epoch != v.board.epoch || t.N != v.board.n+1) {

@@ -54,7 +54,7 @@ type FeedStats struct {
 	Unreadable, Fenced, Holes uint64
 	// Published records, and publications that failed.
 	Published, PublishFailures uint64
-	// Fills of the cache, those that failed, and entries that the cache refused.
+	// Fills of the cache, those that failed, and entries that the cache refused at first.
 	Fills, FillFailures, FillRefusals uint64
 	Symbols                           int
 	Sources                           []FeedSource

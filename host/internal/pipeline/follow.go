@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -23,10 +24,11 @@ type follower struct {
 	token uint64
 	// past are epochs that ended. They are not gone back to when the log is read once more.
 	past []string
-	// last is the message that was read last, prev the id of the one before it. Who reads on begins after prev: that last
-	// comes again shows that nothing is missing.
+	// last is the message that led to the board, prev the id of the one before it, and read that of the one that was read
+	// last. Who reads on begins after prev: that last comes again shows that nothing is missing.
 	prev string
 	last sdk.Message
+	read string
 	// expect is whether last has to come first.
 	expect bool
 	// hole is the id of the message that made the log be read from its start, so that it does so once.
@@ -91,7 +93,7 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 }
 
 // lose gives the place in the log up: what should have come after it did not, because the log began anew.
-func (l *follower) lose() { l.prev, l.last = "", sdk.Message{} }
+func (l *follower) lose() { l.prev, l.last, l.read = "", sdk.Message{}, "" }
 
 // stop ends the reading.
 func (l *follower) stop() {
@@ -133,10 +135,13 @@ func (f *Feed) readMessage(ctx context.Context, msg sdk.Message) {
 		l.expect = false
 		if msg.ID != l.last.ID || msg.Token != l.last.Token || !bytes.Equal(msg.Payload, l.last.Payload) {
 			f.readLog(ctx, true)
+			return
 		}
+		l.sure, l.read = true, msg.ID
 		return
 	}
-	l.prev, l.last = l.last.ID, msg
+	before := l.read
+	l.read = msg.ID
 	rec, err := decodeRecord(msg.Payload)
 	if err == nil && (rec.Kind == recordOffer) != (msg.Token == 0) {
 		err = sdk.Errorf(sdk.BadUpstream, "a record of kind %q under token %d", rec.Kind, msg.Token)
@@ -168,6 +173,9 @@ func (f *Feed) readMessage(ctx context.Context, msg sdk.Message) {
 		if !ok {
 			f.hole(ctx, msg.ID)
 			return
+		}
+		if l.sure && rec.Epoch == l.board.epoch && rec.N == l.board.n {
+			l.prev, l.last = cmp.Or(before, "0"), msg
 		}
 		f.logMoved(ctx, news, own)
 	}

@@ -135,6 +135,7 @@ func (s *stage) happen(e event) {
 
 // play lets a schedule happen and returns what is wrong in the end.
 func play(t *testing.T, events []event) (wrong []string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{cluster: newCluster(), mend: map[*fed]func(){}}
 		s.redis.keep, s.pace = 300, 200*time.Millisecond
@@ -186,7 +187,7 @@ func TestWhateverHappens(t *testing.T) {
 	events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) event {
 		return event{
 			what: rapid.SampledFrom(whatHappens).Draw(t, "what"), host: rapid.IntRange(0, 2).Draw(t, "host"),
-			then: rapid.SampledFrom([]time.Duration{0, 200, 700, 1500, 4000, 8000}).Draw(t, "then") * time.Millisecond,
+			then: time.Duration(rapid.SampledFrom([]int{0, 200, 700, 1500, 4000, 8000}).Draw(t, "then")) * time.Millisecond,
 		}
 	}), 1, 12)
 	rapid.Check(t, func(rt *rapid.T) {
