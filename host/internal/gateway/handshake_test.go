@@ -47,9 +47,7 @@ func TestHandshake(t *testing.T) {
 			}
 		})
 	}
-	if s := l.hub.Stats(); s.Connected != uint64(len(cases)) {
-		t.Errorf("%d clients were let in", s.Connected)
-	}
+	until(t, "all are let in", func() bool { return l.hub.Stats().Connected == uint64(len(cases)) })
 }
 
 func TestHandshakeRefusals(t *testing.T) {
