@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 	"sort"
 	"strconv"
 	"sync"
@@ -297,16 +299,35 @@ func (c *Client) drain() {
 			return
 		}
 		c.mu.Unlock()
-		_ = c.conn.SetWriteDeadline(time.Now().Add(c.hub.opts.WriteTimeout)) // As above.
-		_, err := c.conn.Write(b)
+		err := c.write(b)
 		c.mu.Lock()
 		c.written = time.Now().UnixNano()
 		if err != nil && !c.ended {
-			c.hub.counts.slow.Add(1)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.hub.counts.slow.Add(1)
+			}
 			c.end()
 		}
 		c.mu.Unlock()
 	}
+}
+
+// stride is how much of a write has to be taken within WriteTimeout, in bytes.
+const stride = 8 << 10
+
+// write writes all of b, as long as the client takes some of it now and then.
+func (c *Client) write(b []byte) error {
+	for len(b) > 0 {
+		part := b[:min(len(b), stride)]
+		if err := c.conn.SetWriteDeadline(time.Now().Add(c.hub.opts.WriteTimeout)); err != nil {
+			return err
+		}
+		if _, err := c.conn.Write(part); err != nil {
+			return err
+		}
+		b = b[len(part):]
+	}
+	return nil
 }
 
 // settle is called when nothing waits any more: a client that was sent away gets the end of the stream, and some time to
@@ -333,14 +354,8 @@ func (c *Client) missingLocked(events uint64) []piece {
 		return nil
 	}
 	c.cursor = h.pos
-	if h.pos-from <= events && len(h.events) > 0 && from+1 >= h.events[0].pos {
-		var text []byte
-		for _, e := range h.events[from+1-h.events[0].pos:] {
-			if updates := g.of(e, nil); len(updates) > 0 {
-				text = g.appendEvent(text, e, updates)
-				h.counts.delivered.Add(uint64(len(updates)))
-			}
-		}
+	if text, n, ok := h.exactly(g, from, events); ok {
+		h.counts.delivered.Add(uint64(n))
 		return []piece{{text: text}}
 	}
 	var frames []*frame
@@ -349,17 +364,46 @@ func (c *Client) missingLocked(events uint64) []piece {
 			frames = append(frames, f)
 		}
 	}
-	h.counts.conflated.Add(1)
+	if len(frames) > 0 {
+		h.counts.conflated.Add(1)
+	}
 	h.counts.delivered.Add(uint64(len(frames)))
-	return h.stream(c.encoding, frames)
+	return h.stream(c.encoding, frames, h.cursor())
 }
 
-// stream puts messages on a wire. The last one carries an event stream's cursor. The hub's lock is held.
-func (h *Hub) stream(e Encoding, frames []*frame) []piece {
+// exactly returns what came for a group after a position, event by event, and how many messages that is. It reports false
+// when that are more events than are asked for, more bytes than are put together into one write, or more than the history
+// holds.
+func (h *Hub) exactly(g *group, from, events uint64) (text []byte, messages int, ok bool) {
+	if h.pos-from > events || len(h.events) == 0 || from+1 < h.events[0].pos {
+		return nil, 0, false
+	}
+	for _, e := range h.events[from+1-h.events[0].pos:] {
+		if updates := g.of(e, nil); len(updates) > 0 {
+			text = g.appendEvent(text, e, updates)
+			messages += len(updates)
+		}
+		if len(text) > most && h.pos > from+1 {
+			return nil, 0, false
+		}
+	}
+	return text, messages, true
+}
+
+// patience is how many events a client may be behind and still get each of them: one that lags gets the latest instead.
+func (c *Client) patience() uint64 {
+	if c.draining {
+		return 1
+	}
+	return maxEvents
+}
+
+// stream puts messages on a wire. The last one carries an event stream's cursor, if there is one. The hub's lock is held.
+func (h *Hub) stream(e Encoding, frames []*frame, cursor string) []piece {
 	out := make([]piece, len(frames))
 	for i, f := range frames {
-		if e == EventStream && i == len(frames)-1 {
-			text := appendCursor(append([]byte(nil), f.form(e)...), h.cursor())
+		if e == EventStream && i == len(frames)-1 && cursor != "" {
+			text := appendCursor(append([]byte(nil), f.form(e)...), cursor)
 			text = append(text, '\n')
 			out[i].text = text
 			continue

@@ -73,8 +73,10 @@ type channel struct {
 	at  time.Time
 	// replaced is the position of the event that last replaced everything.
 	replaced uint64
-	// history holds the updates that clients may still ask for, oldest first, without a hole up to seq.
-	history []*update
+	// history holds the updates that clients may still ask for, oldest first, without a hole up to seq. Of the events up to
+	// forgotten it may lack some.
+	history   []*update
+	forgotten uint64
 
 	snapshot *frame // of seq and replaced; nil until somebody needs it
 }
@@ -194,7 +196,7 @@ func (ch *channel) after(epoch string, seq uint64) ([]*update, bool) {
 
 // afterEvent lists the updates of events after a number of the channel's line, and whether the history holds all of them.
 func (ch *channel) afterEvent(epoch string, n uint64) ([]*update, bool) {
-	if epoch != ch.line.epoch || n > ch.line.n || n < ch.line.forgotten {
+	if epoch != ch.line.epoch || n > ch.line.n || n < max(ch.forgotten, ch.line.forgotten) {
 		return nil, false
 	}
 	first, _ := slices.BinarySearchFunc(ch.history, n+1, func(u *update, n uint64) int {

@@ -148,7 +148,7 @@ func (h *Hub) skip(t Tick) {
 	h.feed = line{epoch: t.Epoch, n: t.N - 1, forgotten: t.N - 1}
 	for _, ch := range h.channels {
 		if ch.line == &h.feed {
-			ch.history, ch.snapshot = nil, nil
+			ch.history, ch.forgotten, ch.snapshot = nil, 0, nil
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (h *Hub) replace(t Tick) {
 		if ch.line != &h.feed {
 			continue
 		}
-		ch.history, ch.replaced, ch.snapshot, ch.seq, ch.at = nil, h.pos, nil, seqs[ch], t.At
+		ch.history, ch.forgotten, ch.replaced, ch.snapshot, ch.seq, ch.at = nil, 0, h.pos, nil, seqs[ch], t.At
 		u := &update{
 			channel: ch, pos: h.pos, n: t.N, seq: ch.seq, epoch: t.Epoch, at: t.At, whole: true,
 		}
@@ -223,7 +223,7 @@ func (h *Hub) add(e *event, ch *channel, seq uint64, at time.Time, items []Item,
 	u := &update{channel: ch, pos: h.pos, n: e.n, seq: seq, epoch: ch.line.epoch, at: at, items: items, text: text}
 	if seq != ch.seq+1 {
 		// The feed promises numbers without a hole. Where there is one, what came before it is of no use to anybody.
-		ch.history = nil
+		ch.history, ch.forgotten = nil, e.n-1
 	}
 	ch.seq, ch.at, ch.snapshot = seq, at, nil
 	ch.history = append(ch.history, u)

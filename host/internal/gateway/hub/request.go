@@ -143,7 +143,7 @@ func (c *Client) subscribe(r request) {
 	pieces := c.change(sorted(channels))
 	pieces = append(pieces, piece{text: answer(typeSubscribed, r.ID, results).whole(c.encoding)})
 	pieces = append(pieces, h.replay(c.encoding, updates)...)
-	pieces = append(pieces, h.stream(c.encoding, present(begin))...)
+	pieces = append(pieces, h.stream(c.encoding, present(begin), h.cursor())...)
 	h.mu.Unlock()
 	c.send(pieces...)
 }
@@ -187,7 +187,7 @@ func clip(name string) string {
 // change gives a client other channels and returns what of its present ones it has not had. Both locks are held.
 func (c *Client) change(channels []*channel) []piece {
 	h := c.hub
-	pieces := c.missingLocked(maxEvents)
+	pieces := c.missingLocked(c.patience())
 	h.join(c, channels)
 	return pieces
 }
@@ -210,10 +210,11 @@ func answer(kind string, id json.RawMessage, results map[string]result) *frame {
 type bucket struct {
 	rate, tokens float64
 	at           time.Time
-	refused      int // in a row
+	refused      int // since the bucket was last full
 }
 
-// A client may send for two seconds at once, and is sent away when it goes on for five after it was told.
+// A client may send for two seconds at once, is told when that is over, and is sent away when it goes on as if it had not
+// heard: when as much is refused as it could have sent in five seconds.
 const (
 	burstSeconds  = 2
 	refuseSeconds = 5
@@ -229,9 +230,11 @@ func (c *Client) admit(now time.Time) bool {
 	b := &c.inbox
 	b.tokens = min(b.rate*burstSeconds, b.tokens+b.rate*now.Sub(b.at).Seconds())
 	b.at = now
+	if b.tokens >= b.rate*burstSeconds {
+		b.refused = 0 // The client has been quiet for a while.
+	}
 	if b.tokens >= 1 {
 		b.tokens--
-		b.refused = 0
 		return true
 	}
 	if b.refused++; b.refused == 1 {

@@ -42,7 +42,7 @@ func namesOf(channels []*channel) []string {
 // is held.
 func (h *Hub) resume(e Encoding, channels []*channel, cursor string) []piece {
 	if cursor == "" {
-		return h.stream(e, present(channels))
+		return h.stream(e, present(channels), h.cursor())
 	}
 	at, ok := parseCursor(cursor)
 	var updates []*update
@@ -60,7 +60,11 @@ func (h *Hub) resume(e Encoding, channels []*channel, cursor string) []piece {
 	}
 	h.counts.recovered.Add(uint64(len(channels) - len(others)))
 	h.counts.unrecovered.Add(uint64(len(others)))
-	return append(h.replay(e, updates), h.stream(e, present(others))...)
+	if len(updates) == 0 {
+		return h.stream(e, present(others), h.cursor())
+	}
+	// The replay comes last, because it brings cursors: whoever is cut off before it has the one it came with.
+	return append(h.stream(e, present(others), ""), h.replay(e, updates)...)
 }
 
 // present are the snapshots of some channels.

@@ -42,6 +42,7 @@ const (
 	UnsupportedData = 1003
 	NoStatus        = 1005 // never sent: the peer gave no code
 	InvalidPayload  = 1007
+	PolicyViolation = 1008
 	MessageTooBig   = 1009
 	InternalError   = 1011
 	TryAgainLater   = 1013

@@ -32,6 +32,9 @@ type Message struct {
 // bufferSize is the memory that a Reader keeps while nothing comes. It holds any control frame.
 const bufferSize = 256
 
+// maxParts bounds the frames of one message, which may be empty and would otherwise never end.
+const maxParts = 1024
+
 // Reader reads what a client sends. It must not be used concurrently.
 type Reader struct {
 	in         io.Reader
@@ -45,6 +48,7 @@ type Reader struct {
 	message  []byte
 	opcode   Opcode // of that message; 0 for none
 	deflated bool
+	parts    int
 }
 
 // NewReader returns a reader of frames. First is what came with the handshake. A message of more than maxMessage bytes,
@@ -208,7 +212,10 @@ func (r *Reader) control(h header) (Message, error) {
 // append reads the payload of a frame of a message.
 func (r *Reader) append(h header) error {
 	if h.opcode != continuation {
-		r.opcode, r.deflated, r.message = h.opcode, h.deflated, nil
+		r.opcode, r.deflated, r.message, r.parts = h.opcode, h.deflated, nil, 0
+	}
+	if r.parts++; r.parts > maxParts {
+		return refuse(PolicyViolation, "a message in too many parts")
 	}
 	before := len(r.message)
 	r.message = append(r.message, make([]byte, h.length)...)
