@@ -36,7 +36,7 @@ type Observer interface {
 type routineKey struct{}
 
 // Routine returns a context for calls that the host makes all the time by itself, such as those of the live feed. An observer
-// counts and times them as any other; that they succeed is not news.
+// counts and times them as any other; how a single one ends is not news, because whoever makes them tells of each change.
 func Routine(ctx context.Context) context.Context { return context.WithValue(ctx, routineKey{}, true) }
 
 // IsRoutine reports whether a call is made with a context of Routine.

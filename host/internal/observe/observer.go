@@ -149,7 +149,7 @@ func (o *Observer) end(ctx context.Context, s *series, took time.Duration, err e
 		if o.logger.IsInfo() {
 			o.logger.Info("Operation completed successfully in "+round(took), fields(ctx, s)...)
 		}
-	case expected(sdk.KindOf(err)):
+	case expected(sdk.KindOf(err)) || process.IsRoutine(ctx):
 		if o.logger.IsDebug() {
 			o.logger.Debug("Operation failed after "+round(took)+": "+oneLine(err), fields(ctx, s)...)
 		}
@@ -164,7 +164,7 @@ func (o *Observer) end(ctx context.Context, s *series, took time.Duration, err e
 // logStream tells of a stream's end: a break is worth a warning, the host's own wish is not.
 func (o *Observer) logStream(ctx context.Context, s *series, took time.Duration, err error) {
 	switch {
-	case err == nil || expected(sdk.KindOf(err)):
+	case err == nil || expected(sdk.KindOf(err)) || process.IsRoutine(ctx):
 		if o.logger.IsDebug() {
 			o.logger.Debug("Stream ended after "+round(took), fields(ctx, s)...)
 		}

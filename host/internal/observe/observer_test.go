@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // logged returns an observer and what it logs, without times.
@@ -25,6 +26,9 @@ func logged(level hclog.Level) (*Observer, *bytes.Buffer) {
 		Logger: hclog.New(&hclog.LoggerOptions{Level: level, Output: &out, DisableTime: true}),
 	}), &out
 }
+
+// routine is the id of a request that nobody made.
+const routine = "routine"
 
 func TestLogLines(t *testing.T) {
 	t.Parallel()
@@ -67,6 +71,9 @@ func TestLogLines(t *testing.T) {
 			"[ERROR] Operation failed after 2s: context deadline exceeded: operation=health island=mood layer=external_services\n" +
 				"[WARN]  Slow operation detected: 2s: operation=health island=mood layer=external_services\n",
 		},
+		{"routine that went well", "cache_fill", routine, time.Millisecond, nil, ""},
+		{"routine that did not", "cache_fill", routine, time.Millisecond, sdk.Unavailable, ""},
+		{"a stream of routine that broke", "subscribe", routine, time.Hour, sdk.Unavailable, ""},
 		{"a stream the host ended", "stream", "", time.Hour, context.Canceled, ""},
 		{
 			"a stream that broke", "stream", "", time.Hour, sdk.Unavailable,
@@ -79,6 +86,9 @@ func TestLogLines(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o, out := logged(hclog.Info)
 				ctx := t.Context()
+				if test.requestID == routine {
+					ctx, test.requestID = process.Routine(ctx), ""
+				}
 				if test.requestID != "" {
 					ctx = sdk.WithRequestID(ctx, test.requestID)
 				}

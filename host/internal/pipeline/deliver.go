@@ -105,16 +105,29 @@ func (f *Feed) adopt(t Tick) {
 	}
 }
 
-// deliver hands a tick over. What would go back in time is left out.
-func (f *Feed) deliver(t Tick) {
-	back := func(q TickQuote) bool { return q.Quote.AsOf.Before(f.newest[q.Quote.Symbol].AsOf) }
-	if slices.ContainsFunc(t.Quotes, back) {
-		all := len(t.Quotes)
-		t.Quotes = slices.DeleteFunc(slices.Clone(t.Quotes), back)
-		f.counts.wentBack.Add(uint64(all - len(t.Quotes)))
-		if len(t.Quotes) == 0 && !t.Whole {
-			t.QuotesSeq = 0
+// back reports whether a quote is older than what was delivered.
+func (f *Feed) back(q TickQuote) bool { return q.Quote.AsOf.Before(f.newest[q.Quote.Symbol].AsOf) }
+
+// forward is a tick without what would go back in time: everything that is known, with the newest quotes that this host has
+// delivered. It is whole, so that no update of another content has the number of this one.
+func (f *Feed) forward(t Tick) Tick {
+	if !t.Whole {
+		t = f.log.board.whole()
+	}
+	t.Quotes = slices.Clone(t.Quotes)
+	for i, q := range t.Quotes {
+		if f.back(q) {
+			t.Quotes[i].Quote = f.newest[q.Quote.Symbol]
+			f.counts.wentBack.Add(1)
 		}
+	}
+	return t
+}
+
+// deliver hands a tick over. No quote in it is older than what was delivered.
+func (f *Feed) deliver(t Tick) {
+	if f.lone == nil && slices.ContainsFunc(t.Quotes, f.back) {
+		t = f.forward(t)
 	}
 	if f.lone == nil {
 		f.adopt(t)

@@ -187,7 +187,7 @@ func (d *desk) stream(ctx context.Context, source int) {
 			continue
 		}
 		err := error(sdk.Errorf(sdk.Internal, "the stream panicked"))
-		spoke := false
+		spoke, began := false, d.now()
 		d.f.safely("listen to a stream", func() { spoke, err = d.listen(ctx, source, set, changed) })
 		if ctx.Err() != nil {
 			return
@@ -195,8 +195,8 @@ func (d *desk) stream(ctx context.Context, source int) {
 		if errors.Is(err, errNewAssets) {
 			continue
 		}
-		if spoke {
-			pause = minReopenStream
+		if spoke && d.now().Sub(began) >= maxReopenStream {
+			pause = minReopenStream // It stood for a while; one that breaks at once is not opened at that pace.
 		}
 		v.breaks.Add(1)
 		if v.fails(err) {

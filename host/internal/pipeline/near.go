@@ -121,14 +121,16 @@ func (n *near) moment() moment {
 
 // put keeps an entry unless its key was invalidated since the load began. If the stream broke since then, the entry is
 // as doubtful as all others. It makes room for it. It returns what holds now: the entry, or a fresh quote that was there
-// and is newer, because the feed brought one during the load.
+// and is newer, because the feed brought it. That one is beyond doubt then, whatever became of the stream: nothing newer was
+// to be had.
 func (n *near) put(e *entry, began moment) *entry {
 	now := n.now()
 	e.confirmed.Store(began.generation)
 	e.used.Store(now.Unix())
 	s := n.shard([]byte(e.key))
 	s.mu.Lock()
-	if there := s.entries[e.key]; there != nil && there.outdates(e) && now.Before(there.freshUntil) && n.trusted(there) {
+	if there := s.entries[e.key]; there != nil && there.outdates(e) && now.Before(there.freshUntil) {
+		there.confirmed.Store(began.generation)
 		s.mu.Unlock()
 		return there
 	}
