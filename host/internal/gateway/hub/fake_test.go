@@ -121,6 +121,17 @@ func (p *pipe) read() []byte {
 	return b
 }
 
+// readSome takes at most n bytes of what has arrived.
+func (p *pipe) readSome(n int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n = min(n, len(p.buffered))
+	b := p.buffered[:n:n]
+	p.buffered = p.buffered[n:]
+	p.changed()
+	return b
+}
+
 func (p *pipe) ended() (halved, closed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,7 +188,13 @@ func listen(t *testing.T, h *Hub, e Encoding, room int, start Start) *listener {
 // messages takes every whole message that has arrived, without pings.
 func (l *listener) messages() []received {
 	l.t.Helper()
-	l.rest = append(l.rest, l.pipe.read()...)
+	return l.decode(l.pipe.read())
+}
+
+// decode returns the messages that are whole with some more bytes.
+func (l *listener) decode(b []byte) []received {
+	l.t.Helper()
+	l.rest = append(l.rest, b...)
 	if l.client.encoding == EventStream {
 		return l.events()
 	}
@@ -223,7 +240,9 @@ func decodeFrame(t *testing.T, b []byte) (r received, n int, ok bool) {
 	}
 	switch r.Opcode {
 	case 0x1:
-		if err := json.Unmarshal(payload, &r); err != nil {
+		in := json.NewDecoder(bytes.NewReader(payload))
+		in.UseNumber() // An id may be larger than any float.
+		if err := in.Decode(&r); err != nil || !json.Valid(payload) {
 			t.Fatalf("%v in %s", err, payload)
 		}
 	case 0x8:
@@ -271,7 +290,9 @@ type feed struct {
 	seqs  map[string]uint64
 	last  map[string]int
 	glob  uint64
-	at    time.Time
+	// global is the latest of the whole market.
+	global []byte
+	at     time.Time
 }
 
 func newFeed(epoch string) *feed {
@@ -287,7 +308,8 @@ func (f *feed) tick(changes ...string) Tick {
 		symbol, text, _ := strings.Cut(change, "=")
 		if symbol == "global" {
 			f.glob++
-			t.Global, t.GlobalSeq = []byte(text), f.glob
+			f.global = []byte(text)
+			t.Global, t.GlobalSeq = f.global, f.glob
 			continue
 		}
 		f.seqs[symbol]++
@@ -303,7 +325,7 @@ func (f *feed) tick(changes ...string) Tick {
 
 // whole is everything at once.
 func (f *feed) whole() Tick {
-	t := Tick{Epoch: f.epoch, N: f.n, At: f.at, Whole: true, QuotesSeq: f.all, GlobalSeq: f.glob}
+	t := Tick{Epoch: f.epoch, N: f.n, At: f.at, Whole: true, QuotesSeq: f.all, Global: f.global, GlobalSeq: f.glob}
 	for symbol, seq := range f.seqs {
 		t.Quotes = append(t.Quotes, Item{Key: symbol, Seq: seq, JSON: strconv.AppendInt(nil, int64(f.last[symbol]), 10)})
 	}

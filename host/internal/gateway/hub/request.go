@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func parseRequest(text []byte) (request, error) {
 	if err := decoder.Decode(&r); err != nil {
 		return request{}, errors.New(`a message is JSON such as {"action":"subscribe","channels":["ticker:btc"],"id":1}`)
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return request{}, errors.New("one message holds one request")
 	}
 	id := string(r.ID)

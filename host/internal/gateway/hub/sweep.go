@@ -44,6 +44,8 @@ func (c *Client) look(now time.Time, beat *frame) {
 	defer c.mu.Unlock()
 	o, at := &c.hub.opts, now.UnixNano()
 	switch {
+	case c.closing && c.draining && at-c.lagging >= int64(o.SlowTimeout):
+		c.end() // It has been told, or will not hear it in time.
 	case c.closing:
 	case c.draining && at-c.lagging >= int64(o.SlowTimeout):
 		c.shut(CloseSlow, "too slow", false)
