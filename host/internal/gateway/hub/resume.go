@@ -86,7 +86,10 @@ func (h *Hub) replay(e Encoding, updates []*update) []piece {
 			continue
 		}
 		out[i].text = append([]byte(nil), out[i].text...)
-		if i == len(updates)-1 || updates[i+1].pos != u.pos {
+		switch {
+		case i == len(updates)-1:
+			out[i].text = appendCursor(out[i].text, h.cursor()) // Who has this has everything.
+		case updates[i+1].pos != u.pos:
 			out[i].text = appendCursor(out[i].text, h.events[u.pos-h.events[0].pos].cursor)
 		}
 		out[i].text = append(out[i].text, '\n')
