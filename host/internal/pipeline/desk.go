@@ -41,8 +41,7 @@ func (v *voice) fails(err error) (first bool) {
 func (v *voice) works() (again bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	again, v.failed, v.open, v.reason = v.failed, true, true, ""
-	v.failed = false
+	again, v.failed, v.open, v.reason = v.failed, false, true, ""
 	return again
 }
 

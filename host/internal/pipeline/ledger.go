@@ -27,7 +27,8 @@ const (
 
 // ledger hands quotes and candles to the store, and nobody waits for it: what it cannot keep it drops, the oldest first.
 type ledger struct {
-	f *Feed
+	refusal sync.Once // to be logged
+	f       *Feed
 	// full holds a token once a whole batch waits.
 	full chan struct{}
 
@@ -267,7 +268,9 @@ func (l *ledger) persist(ctx context.Context, n int, save func(ctx context.Conte
 		case definite(err):
 			l.failures.Add(1)
 			l.dropped.Add(1)
-			l.f.logger.Warn("the store refuses a row, which is dropped", "error", err)
+			l.refusal.Do(func() { // All of them are counted.
+				l.f.logger.Warn("the store refuses a row, which is dropped; so will be others like it", "error", err)
+			})
 			left = left[1:]
 		default:
 			l.failures.Add(1)

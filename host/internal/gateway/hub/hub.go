@@ -183,7 +183,7 @@ func (h *Hub) replace(t Tick) {
 			u.items = items
 		}
 		e.updates = append(e.updates, u)
-		e.size += updateOverhead
+		e.size += updateOverhead + formsPerUpdate*(len(u.text)+sizeOf(u.items))
 	}
 	h.keep(e)
 }
@@ -215,6 +215,16 @@ func (h *Hub) set(ch *channel, key string, text []byte) {
 	ch.values[key] = &value{json: text, pos: h.pos}
 }
 
+// formsPerUpdate is in how many forms an update may be there: as a value, a message, and in each encoding.
+const formsPerUpdate = 4
+
+func sizeOf(items []Item) (size int) {
+	for i := range items {
+		size += len(items[i].JSON)
+	}
+	return size
+}
+
 // updateOverhead estimates what an update takes besides its bytes.
 const updateOverhead = 256
 
@@ -228,10 +238,7 @@ func (h *Hub) add(e *event, ch *channel, seq uint64, at time.Time, items []Item,
 	ch.seq, ch.at, ch.snapshot = seq, at, nil
 	ch.history = append(ch.history, u)
 	e.updates = append(e.updates, u)
-	e.size += updateOverhead + 2*len(text)
-	for i := range items {
-		e.size += 2 * len(items[i].JSON)
-	}
+	e.size += updateOverhead + formsPerUpdate*(len(text)+sizeOf(items))
 }
 
 // keep adds an event to the history and makes room for it.
