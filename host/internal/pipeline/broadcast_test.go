@@ -120,6 +120,7 @@ func TestAnInvalidationBetween(t *testing.T) {
 		if _, err := h.r.Invalidate(t.Context(), []string{"btc_current_price"}); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // The cache's word of it has arrived.
 		q := at("btc", 100, 0)
 		h.feed.remember(t.Context(), []sdk.Quote{q}, time.Now(), began, version)
 		if cached, _ := h.cache.has("btc_current_price"); !strings.Contains(string(cached.Value), `"price":100`) {

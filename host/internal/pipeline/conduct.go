@@ -176,7 +176,7 @@ func (f *Feed) goAlone(ctx context.Context, reason string) {
 
 // knock writes to the log that this host would come back.
 func (f *Feed) knock(ctx context.Context) {
-	if now := f.r.opts.Now(); f.log.sub != nil && !f.lone.heard && now.Sub(f.lone.knocked) >= f.opts.Retry {
+	if now := f.r.opts.Now(); f.log.sub != nil && now.Sub(f.lone.knocked) >= f.opts.Retry {
 		f.lone.knocked, f.lone.nonce = now, f.opts.Owner+now.Format(".150405.000")
 		f.offer(ctx, f.lone.nonce, nil)
 	}

@@ -135,8 +135,9 @@ type fakeCoordinator struct {
 	// late is how long the next publication is under way before it is appended, while its caller gives up on it;
 	// negative for one that is lost.
 	late time.Duration
-	// swallow is how many messages are read and not handed on.
-	swallow int
+	// swallow says which messages are lost in a reading that stands, as by a flush: not of what was there when it began. Nil
+	// for none.
+	swallow func(msg sdk.Message) bool
 	// stuck is how many releases are lost.
 	stuck int
 	cut   chan struct{} // closed when readings are to break
@@ -154,6 +155,16 @@ func (c *fakeCoordinator) set(change func(c *fakeCoordinator)) {
 		close(c.cut)
 		c.cut = make(chan struct{})
 	}
+}
+
+// swallowOne lets the next message that a standing reading brings be lost.
+func (c *fakeCoordinator) swallowOne() {
+	c.set(func(c *fakeCoordinator) {
+		c.swallow = func(sdk.Message) bool {
+			c.swallow = nil
+			return true
+		}
+	})
 }
 
 // freeze holds every call back, and what was read too, until the function it returns is called.
@@ -254,7 +265,7 @@ func (c *fakeCoordinator) Subscribe(ctx context.Context, _, after string, emit f
 	if _, err := fmt.Sscan(after, &position); err != nil {
 		return sdk.InvalidArgument
 	}
-	for {
+	for first := true; ; first = false {
 		c.mu.Lock()
 		cut, refused := c.cut, c.down || c.deaf
 		c.mu.Unlock()
@@ -272,10 +283,7 @@ func (c *fakeCoordinator) Subscribe(ctx context.Context, _, after string, emit f
 		c.redis.mu.Unlock()
 		for _, msg := range news {
 			c.mu.Lock()
-			swallowed := c.swallow > 0
-			if swallowed {
-				c.swallow--
-			}
+			swallowed := c.swallow != nil && !first && c.swallow(msg)
 			c.mu.Unlock()
 			if swallowed {
 				_, _ = fmt.Sscan(msg.ID, &position)

@@ -206,3 +206,35 @@ func TestStatesAreInTheLog(t *testing.T) {
 		c.agree(t)
 	})
 }
+
+// TestAStateIsAskedFor has a host that comes back miss the state that the leader writes for it.
+func TestAStateIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		defer c.end()
+		a, b := c.start(), c.start()
+		c.run(time.Second)
+		b.way().set(func(c *fakeCoordinator) { c.down = true })
+		c.run(10 * time.Second)
+		c.redis.trim(1)
+		c.pace = time.Second
+		missed := 0
+		b.way().set(func(c *fakeCoordinator) {
+			c.down = false
+			c.swallow = func(msg sdk.Message) bool {
+				rec, err := decodeRecord(msg.Payload)
+				if err != nil || rec.Kind != recordState || missed == 2 {
+					return false
+				}
+				missed++
+				return true
+			}
+		})
+		c.run(10 * time.Second)
+		if missed != 2 {
+			t.Errorf("%d states were missed", missed)
+		}
+		c.settled(t, a, b)
+		c.agree(t)
+	})
+}

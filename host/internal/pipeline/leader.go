@@ -173,7 +173,7 @@ func (f *Feed) answered(ctx context.Context, a leaseAnswer) {
 		l.askAt = now.Add(wait + jittered(f.opts.Retry/10))
 		f.overthrown()
 		switch {
-		case f.lone != nil:
+		case f.lone != nil && !f.lone.heard:
 			f.knock(ctx)
 		case !f.log.sure && f.log.sub != nil:
 			f.offer(ctx, "", nil)

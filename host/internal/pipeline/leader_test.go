@@ -377,7 +377,7 @@ func TestAnEpochThatEndedStaysSo(t *testing.T) {
 		}
 		follower := others[0]
 		before, wholes := follower.epochs(), follower.feed.Stats().Wholes
-		follower.way().set(func(c *fakeCoordinator) { c.swallow = 1 })
+		follower.way().swallowOne()
 		c.run(20 * time.Second)
 		c.settled(t, a, b)
 		if got, s := follower.epochs(), follower.feed.Stats(); len(got) != len(before) || s.Holes == 0 || s.Wholes != wholes {

@@ -125,7 +125,7 @@ func (s *stage) happen(e event) {
 	case "late":
 		h.way().set(func(c *fakeCoordinator) { c.late = 1200 * time.Millisecond })
 	case "swallow":
-		h.way().set(func(c *fakeCoordinator) { c.swallow = 1 })
+		h.way().swallowOne()
 	case "stick":
 		h.way().set(func(c *fakeCoordinator) { c.late, c.stuck = 3*time.Second, 3 })
 	case "later":
