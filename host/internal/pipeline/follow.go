@@ -20,7 +20,7 @@ type follower struct {
 	board board
 	// sure is whether no tick lies between the board and the last message that was read.
 	sure bool
-	// token is the newest that was seen: what has an older one was written by an overthrown leader.
+	// token is the newest that was seen up to here in the log: what has an older one was written by an overthrown leader.
 	token uint64
 	// past are epochs that ended. They are not gone back to when the log is read once more.
 	past []string
@@ -63,7 +63,7 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 	l.stop()
 	after := "0"
 	if !fromStart && l.prev != "" {
-		after, l.expect = l.prev, true
+		after, l.expect, l.token = l.prev, true, l.last.Token
 	} else {
 		l.lose()
 		l.expect, l.sure, l.token = false, false, 0
