@@ -58,7 +58,7 @@ func (h *host) deliver(t pipeline.Tick) {
 	h.hub.Publish(step)
 }
 
-// islandNews is an island as the channel of islands shows it.
+// islandNews is the part of an island's view that is news when it changes: what the channel of islands shows.
 type islandNews struct {
 	Name      string           `json:"name"`
 	Layer     sdk.Layer        `json:"layer"`
@@ -84,8 +84,7 @@ func newNews(h *hub.Hub) *news { return &news{hub: h, last: make(map[string]stri
 
 // changed tells of an island unless it looks as it did before.
 func (n *news) changed(s supervisor.IslandStatus) {
-	v := viewOf(s)
-	text, err := json.Marshal(islandNews{v.Name, v.Layer, v.Version, v.State, v.Status, v.Reason, v.Since, v.Restarts, v.LastCrash})
+	text, err := json.Marshal(viewOf(s).islandNews)
 	if err != nil {
 		return // Nothing in it can fail to marshal.
 	}

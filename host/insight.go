@@ -49,17 +49,9 @@ func stateOf(s supervisor.IslandStatus) observe.IslandState {
 
 // islandView is an island as anybody may see it: without output, errors and paths.
 type islandView struct {
-	Name      string           `json:"name"`
-	Layer     sdk.Layer        `json:"layer"`
-	Version   string           `json:"version"`
-	State     supervisor.State `json:"state"`
-	Status    sdk.Status       `json:"status"`
-	Reason    string           `json:"reason"`
-	Since     time.Time        `json:"since"`
-	Restarts  int              `json:"restarts"`
-	LastCrash *crashView       `json:"last_crash"`
-	Roles     []sdk.Role       `json:"roles"`
-	Parts     []sdk.Part       `json:"parts"`
+	islandNews
+	Roles []sdk.Role `json:"roles"`
+	Parts []sdk.Part `json:"parts"`
 }
 
 // crashView is a crash as anybody may see it.
@@ -74,8 +66,11 @@ type crashView struct {
 func viewOf(s supervisor.IslandStatus) islandView {
 	status, reason := observe.StatusOf(stateOf(s))
 	v := islandView{
-		Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, Since: s.Since.UTC(),
-		Restarts: s.Restarts, Roles: s.Roles, Parts: []sdk.Part{},
+		islandNews: islandNews{
+			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, Since: s.Since.UTC(),
+			Restarts: s.Restarts,
+		},
+		Roles: s.Roles, Parts: []sdk.Part{},
 	}
 	if s.State == supervisor.StateRunning && s.Health.Parts != nil {
 		v.Parts = s.Health.Parts

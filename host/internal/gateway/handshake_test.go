@@ -21,7 +21,9 @@ func TestHandshake(t *testing.T) {
 		"an unknown extension":    handshake("Sec-WebSocket-Extensions", "permessage-bzip2"),
 		"an offer of compression": handshake("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
 		"a second offer":          handshake("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=10, permessage-deflate"),
-		"no acceptable offer":     handshake("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=10"),
+		"an offer in a field of its own": handshake(
+			"Sec-WebSocket-Extensions", "permessage-bzip2", "Sec-WebSocket-Extensions", "permessage-deflate"),
+		"no acceptable offer": handshake("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=10"),
 	}
 	for name, headers := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +38,7 @@ func TestHandshake(t *testing.T) {
 				t.Errorf("chose the subprotocol %q", got)
 			}
 			want := ""
-			if name == "an offer of compression" || name == "a second offer" {
+			if strings.HasPrefix(name, "an offer") || name == "a second offer" {
 				want = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 			}
 			if got := r.header.Get("Sec-WebSocket-Extensions"); got != want {

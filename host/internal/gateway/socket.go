@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/service-islands/islands/host/internal/gateway/hub"
 )
@@ -25,6 +26,10 @@ var _ hub.Conn = (*socket)(nil)
 // Beyond it the client lags, and gets what is current instead of what is old.
 const sendBuffer = 64 << 10
 
+// vanishedAfter is how long what was sent may go without a sign of its arrival before the connection is given up: an event
+// stream answers no ping, and a peer that was cut off the network says nothing at all.
+const vanishedAfter = time.Minute
+
 // newSocket takes a connection over from the HTTP server.
 func newSocket(conn net.Conn) *socket {
 	s := &socket{Conn: conn}
@@ -32,6 +37,7 @@ func newSocket(conn net.Conn) *socket {
 		_ = tcp.SetWriteBuffer(sendBuffer) // The system's own choice works too, and costs memory.
 		if raw, err := tcp.SyscallConn(); err == nil {
 			s.raw = raw
+			_ = raw.Control(dropVanished) // Without it the system gives up as well, a quarter of an hour later.
 		}
 	}
 	s.try = s.writeOnce

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -59,8 +60,9 @@ func (g *Gateway) webSocket() fiber.Handler {
 			return err
 		}
 		h := &c.Request().Header
-		deflate := rfc6455.AcceptsDeflate(c.Get("Sec-WebSocket-Extensions"))
-		h.Del("Sec-WebSocket-Extensions") // There may be several, which mean one list.
+		offers := bytes.Join(h.PeekAll("Sec-WebSocket-Extensions"), []byte(",")) // Several fields mean one list.
+		deflate := rfc6455.AcceptsDeflate(string(offers))
+		h.Del("Sec-WebSocket-Extensions") // What the library would make of them is decided here.
 		if deflate {
 			h.Set("Sec-WebSocket-Extensions", "permessage-deflate")
 		}

@@ -41,7 +41,7 @@ type Client struct {
 	from     netip.Addr
 	id       string
 
-	// Guarded by the hub's lock; the group also by the client's.
+	// Guarded by the hub's lock.
 	group *group
 	index int // in the group's members
 
@@ -82,14 +82,14 @@ type Start struct {
 }
 
 // Join lets a client in and greets it. It returns the error of Full when there is no room. Whoever calls it reads from the
-// connection, tells Receive and Pong, and calls Leave in the end.
+// connection, tells Receive, Pong, Ponged and Closed, and calls Leave in the end.
 func (h *Hub) Join(conn Conn, e Encoding, from netip.Addr, start Start) (*Client, error) {
 	c := &Client{hub: h, conn: conn, encoding: e, from: from}
 	now := time.Now()
 	c.inbox = newBucket(h.opts.MessagesPerSecond, now)
 	names := start.Channels
 	if c.explicit = len(names) > 0; !c.explicit {
-		names = Defaults()
+		names = defaults()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

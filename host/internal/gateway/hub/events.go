@@ -16,8 +16,8 @@ const (
 	tickerPrefix = "ticker:"
 )
 
-// Defaults are the channels of a client that has named none.
-func Defaults() []string { return []string{AllTickers, Global} }
+// defaults are the channels of a client that has named none.
+func defaults() []string { return []string{AllTickers, Global} }
 
 // Item is the present value of a key, in JSON: a symbol's quote, or an island.
 type Item struct {

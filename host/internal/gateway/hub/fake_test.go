@@ -32,6 +32,7 @@ type pipe struct {
 	change   chan struct{} // closed and replaced when something changes
 	reading  time.Time
 	writes   int
+	last     *byte // where the bytes of the last write lay
 }
 
 func newPipe(room int) *pipe { return &pipe{room: room, change: make(chan struct{})} }
@@ -52,6 +53,7 @@ func (p *pipe) TryWrite(b []byte) (int, error) {
 	n := min(len(b), p.room-len(p.buffered))
 	p.buffered = append(p.buffered, b[:n]...)
 	p.writes++
+	p.last = &b[0]
 	p.changed()
 	return n, nil
 }

@@ -32,9 +32,18 @@ func (g *group) of(e *event, into []*update) []*update {
 	return into
 }
 
+// share is an event and what of it concerns a group.
+type share struct {
+	event   *event
+	updates []*update
+}
+
 // batch is what a flush writes to the members of a group that are in step.
 type batch struct {
-	text []byte
+	shares []share
+	// overtaken is whether more has come than the history holds.
+	overtaken bool
+	text      []byte
 	// ends are where each event of it ends.
 	ends []mark
 	// Members whose position is within [since, first) are in step.
@@ -100,10 +109,13 @@ func (h *Hub) flush() {
 	now := time.Now().UnixNano()
 	for _, g := range groups {
 		h.mu.Lock()
-		b, ok := h.batch(g)
-		h.members = append(h.members[:0], g.members...)
+		b := h.behind(g)
+		if len(b.shares) > 0 || b.overtaken {
+			h.members = append(h.members[:0], g.members...)
+		}
 		h.mu.Unlock()
-		if ok {
+		if len(h.members) > 0 {
+			h.encode(g, &b)
 			for i, c := range h.members {
 				c.hand(&b, now)
 				if i%yieldEvery == yieldEvery-1 {
@@ -113,40 +125,46 @@ func (h *Hub) flush() {
 			h.counts.flushes.Add(1)
 		}
 		clear(h.members)
+		h.members = h.members[:0]
+		clear(h.shares)
 	}
 	clear(groups)
 	h.flushing = groups
 }
 
-// batch puts together what has come for a group since it was last looked at. It reports false when that is nothing.
-func (h *Hub) batch(g *group) (batch, bool) {
+// behind finds out what has come for a group since it was last looked at. The hub's lock is held.
+func (h *Hub) behind(g *group) batch {
 	from := g.pos
-	b := batch{since: g.written, to: h.pos, text: h.text[:0], ends: h.ends[:0]}
+	b := batch{since: g.written, to: h.pos, shares: h.shares[:0]}
 	g.pos = h.pos
 	if len(h.events) == 0 || from+1 < h.events[0].pos {
 		// More has come than the history holds: everybody in the group lags.
 		g.written = h.pos
-		b.since, b.first = h.pos+1, h.pos+1
-		return b, true
+		b.overtaken, b.since, b.first = true, h.pos+1, h.pos+1
+		return b
 	}
-	var updates []*update
 	for _, e := range h.events[from+1-h.events[0].pos:] {
-		if updates = g.of(e, updates[:0]); len(updates) == 0 {
-			continue
+		if updates := g.of(e, nil); len(updates) > 0 {
+			b.shares = append(b.shares, share{e, updates})
 		}
-		if b.messages == 0 {
-			b.first = e.pos
-		}
-		b.text = g.appendEvent(b.text, e, updates)
-		b.messages += len(updates)
-		b.ends = append(b.ends, mark{len(b.text), e.pos, b.messages})
 	}
-	if b.messages == 0 {
-		return b, false
+	if len(b.shares) > 0 {
+		b.first, g.written = b.shares[0].event.pos, h.pos
+		h.shares = b.shares
 	}
-	g.written = h.pos
+	return b
+}
+
+// encode puts together what a flush writes to those of a group that are in step. Events do not change, so it takes no lock:
+// making a message and compressing it keeps nobody from publishing.
+func (h *Hub) encode(g *group, b *batch) {
+	b.text, b.ends = h.text[:0], h.ends[:0]
+	for _, s := range b.shares {
+		b.text = g.appendEvent(b.text, s.event, s.updates)
+		b.messages += len(s.updates)
+		b.ends = append(b.ends, mark{len(b.text), s.event.pos, b.messages})
+	}
 	h.text, h.ends = b.text, b.ends
-	return b, true
 }
 
 // appendEvent appends what an event brings the group. The last message of an event carries an event stream's cursor: whoever

@@ -55,11 +55,12 @@ type Hub struct {
 	// What a flush needs, kept from one to the next. Only the flush loop touches it.
 	flushing []*group
 	members  []*Client
+	shares   []share
 	text     []byte
 	ends     []mark
 }
 
-// New returns a hub that takes clients at once. Run writes to them.
+// New returns a hub that takes clients at once. What comes after their greeting is written once it is started.
 func New(opts Options) *Hub {
 	opts = opts.withDefaults()
 	h := &Hub{

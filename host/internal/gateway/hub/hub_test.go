@@ -389,6 +389,29 @@ func TestShutdownTellsEverybody(t *testing.T) {
 	})
 }
 
+// TestAnUpdateIsEncodedOnce looks at where the bytes lie that clients are written.
+func TestAnUpdateIsEncodedOnce(t *testing.T) {
+	for _, e := range []Encoding{WebSocket, DeflatedWebSocket, EventStream} {
+		t.Run([]string{"websocket", "deflated", "event stream"}[e], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := startHub(t, Options{Symbols: []string{"btc"}})
+				f := newFeed("a")
+				publish(h, f.whole())
+				var all []*listener
+				for range 50 {
+					all = append(all, listen(t, h, e, roomy, Start{}))
+				}
+				publish(h, f.tick("btc=1"))
+				for i, l := range all {
+					if l.pipe.last != all[0].pipe.last {
+						t.Fatalf("client %d got bytes of its own", i)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestAFlushWaitsOnlyAfterAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := startHub(t, Options{Symbols: []string{"btc"}, FlushPause: time.Second})
