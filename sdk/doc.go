@@ -61,4 +61,6 @@
 // host and the other way round; each side ignores what it does not know.
 //
 //   - 1.1: candles in streams ([StreamRequest].Candles, [QuoteBatch].Candles). An island of 1.0 streams quotes alone.
+//   - 1.2: islands that must be stopped before their successor begins ([Manifest].StopFirst). A host of 1.1 starts the
+//     successor first, or stops first whatever the island says.
 package sdk

@@ -127,7 +127,7 @@ func RolesOf(island IslandComponent) []Role {
 // minors only ever add; the package's documentation lists what each one added.
 const (
 	ProtocolMajor = 1
-	ProtocolMinor = 1
+	ProtocolMinor = 2
 )
 
 // Manifest says what an island is, before anything of it runs. Authors fill in Name, Version, Layer, Description and
@@ -149,6 +149,9 @@ type Manifest struct {
 	Settings []Setting `json:"settings"`
 	// Reports that a reporter can make, with what each needs.
 	Reports []ReportSpec `json:"reports,omitempty"`
+	// StopFirst is whether two processes of the island must not be at work at once, such as on one database file. The host
+	// then ends the old one before it initializes the new one, where it otherwise does so after.
+	StopFirst bool `json:"stop_first,omitempty"`
 }
 
 // Protocol is a version of the contract.

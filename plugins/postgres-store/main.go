@@ -12,6 +12,7 @@ var manifest = sdk.Manifest{
 	Layer:       sdk.LayerInfrastructure,
 	Description: "Keeps quotes, candles and answers in a Postgres database that several hosts may share.",
 	Settings:    sdk.SettingsOf(settings{}),
+	StopFirst:   true, // Two that migrate or prune one database at once would meet in its locks.
 }
 
 func main() { process.Serve(manifest, newStore()) }

@@ -12,6 +12,7 @@ var manifest = sdk.Manifest{
 	Layer:       sdk.LayerInfrastructure,
 	Description: "Keeps quotes, candles and answers in one SQLite file.",
 	Settings:    sdk.SettingsOf(settings{}),
+	StopFirst:   true, // The file has one writer.
 }
 
 func main() { process.Serve(manifest, newStore()) }

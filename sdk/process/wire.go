@@ -94,6 +94,7 @@ func manifestToWire(m sdk.Manifest) *pb.Manifest {
 				DailyCandles: int32(r.Needs.DailyCandles), CrossCheck: r.Needs.CrossCheck,
 			}
 		}),
+		StopFirst: m.StopFirst,
 	}
 }
 
@@ -114,6 +115,7 @@ func manifestFromWire(m *pb.Manifest) sdk.Manifest {
 				DailyCandles: int(r.GetDailyCandles()), CrossCheck: r.GetCrossCheck(),
 			}}
 		}),
+		StopFirst: m.GetStopFirst(),
 	}
 }
 

@@ -388,6 +388,9 @@ type Manifest struct {
 	Roles         []string      `protobuf:"bytes,7,rep,name=roles,proto3" json:"roles,omitempty"`
 	Settings      []*Setting    `protobuf:"bytes,8,rep,name=settings,proto3" json:"settings,omitempty"`
 	Reports       []*ReportSpec `protobuf:"bytes,9,rep,name=reports,proto3" json:"reports,omitempty"`
+	// Whether two processes of the island must not be at work at once: the host then ends the old one before it initializes
+	// the new one. Since 1.2.
+	StopFirst     bool `protobuf:"varint,10,opt,name=stop_first,json=stopFirst,proto3" json:"stop_first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +486,13 @@ func (x *Manifest) GetReports() []*ReportSpec {
 		return x.Reports
 	}
 	return nil
+}
+
+func (x *Manifest) GetStopFirst() bool {
+	if x != nil {
+		return x.StopFirst
+	}
+	return false
 }
 
 // Setting is one attribute of an island's config block.
@@ -4757,7 +4767,7 @@ const file_islands_v1_islands_proto_rawDesc = "" +
 	"\asetting\x18\x04 \x01(\tR\asetting\"\x11\n" +
 	"\x0fManifestRequest\"D\n" +
 	"\x10ManifestResponse\x120\n" +
-	"\bmanifest\x18\x01 \x01(\v2\x14.islands.v1.ManifestR\bmanifest\"\xb7\x02\n" +
+	"\bmanifest\x18\x01 \x01(\v2\x14.islands.v1.ManifestR\bmanifest\"\xd6\x02\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -4767,7 +4777,10 @@ const file_islands_v1_islands_proto_rawDesc = "" +
 	"\x0eprotocol_minor\x18\x06 \x01(\x05R\rprotocolMinor\x12\x14\n" +
 	"\x05roles\x18\a \x03(\tR\x05roles\x12/\n" +
 	"\bsettings\x18\b \x03(\v2\x13.islands.v1.SettingR\bsettings\x120\n" +
-	"\areports\x18\t \x03(\v2\x16.islands.v1.ReportSpecR\areports\"\x91\x01\n" +
+	"\areports\x18\t \x03(\v2\x16.islands.v1.ReportSpecR\areports\x12\x1d\n" +
+	"\n" +
+	"stop_first\x18\n" +
+	" \x01(\bR\tstopFirst\"\x91\x01\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
