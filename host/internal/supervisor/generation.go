@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -23,53 +21,78 @@ type generation struct {
 	island   process.Island
 	manifest sdk.Manifest
 	calls    *calls
+	// superseded is closed once a successor answers in its place.
+	superseded chan struct{}
 	// health as first answered, and whether it was.
 	health sdk.Health
 	missed bool
 }
 
-// failedStart is why a generation did not come to life.
-type failedStart struct {
-	err error
-	// permanent is whether trying again is pointless.
-	permanent bool
-	// process that was started, nil when none was. It has ended.
-	process Process
-	// ended is whether the process ended by itself, so that its exit says something.
-	ended bool
-}
-
-// launch starts a process, checks that it is the island it should be, hands it its settings and asks after its health.
-// Of a start that failed no process is left.
-func launch(ctx context.Context, opts *Options, spec *Spec) (*generation, *failedStart) {
-	g := &generation{calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}}
-	p, err := opts.Launch(ctx, process.LaunchOptions{
+// open starts a process and checks that it is the island it should be. Of a start that failed no process is left.
+func open(ctx context.Context, opts *Options, spec *Spec, sealed *process.Image, hide *redactor) (*generation, *failedStart) {
+	g := &generation{calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}, superseded: make(chan struct{})}
+	launch := process.LaunchOptions{
 		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, RunDir: opts.RunDir, Env: spec.Env,
-		Logger:   opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String()),
+		Logger:   hide.logger(opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String())),
 		Observer: g.calls, StartTimeout: opts.StartTimeout,
-	})
+	}
+	spec.confine(&launch, sealed)
+	p, err := opts.Launch(ctx, launch)
 	if err != nil {
-		return nil, &failedStart{err: err, permanent: sdk.KindOf(err) == sdk.InvalidArgument}
+		return nil, refused(err, "")
 	}
 	g.process, g.island, g.manifest = p, p.Island(), p.Manifest()
+	hide.learn(spec, g.manifest)
 	if err := checkManifest(spec, g.manifest); err != nil {
 		g.kill()
-		return nil, &failedStart{err: err, permanent: true, process: p}
+		return nil, &failedStart{err: err, cause: CauseConfiguration, process: p}
 	}
+	return g, nil
+}
+
+// initialize hands the island its settings and asks after its health once. When that fails, no process is left.
+func (g *generation) initialize(ctx context.Context, opts *Options, spec *Spec) *failedStart {
 	initializing, cancel := context.WithTimeout(ctx, opts.InitializeTimeout)
 	defer cancel()
-	err = g.island.Initialize(initializing, sdk.Config{
+	err := g.island.Initialize(initializing, sdk.Config{
 		Name: spec.Name, Values: spec.Settings, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		ended := endsSoon(p)
+		ended := endsSoon(g.process)
 		g.kill()
-		return nil, &failedStart{
-			err: fmt.Errorf("initialize: %w", err), permanent: sdk.KindOf(err) == sdk.InvalidArgument, process: p, ended: ended,
+		failed := &failedStart{err: fmt.Errorf("initialize: %w", err), cause: CauseStart, process: g.process, ended: ended}
+		if sdk.KindOf(err) == sdk.InvalidArgument {
+			failed.cause = CauseConfiguration
 		}
+		return failed
 	}
 	g.health, g.missed = g.ask(ctx, spec.Health.Timeout)
-	return g, nil
+	return nil
+}
+
+// proven waits until the island says that it is ok or degraded. An island that is to take another's place has to; it is
+// given as long as one may be silent before it is taken for hung. When that fails, no process is left.
+func (g *generation) proven(ctx context.Context, every Health) *failedStart {
+	const pause = 250 * time.Millisecond
+	patience, cancel := context.WithTimeout(ctx, time.Duration(every.Misses)*every.Timeout)
+	defer cancel()
+	for g.missed || g.health.Status == sdk.StatusFailed {
+		select {
+		case <-g.process.Done():
+		case <-patience.Done():
+		case <-time.After(pause):
+			g.health, g.missed = g.ask(ctx, every.Timeout)
+			continue
+		}
+		err := sdk.Errorf(sdk.Unavailable, "its health is failed: %s", g.health.Reason)
+		if g.missed {
+			err = sdk.Errorf(sdk.Unavailable, "it does not answer when it is asked after its health")
+		}
+		ended := endsSoon(g.process)
+		g.kill()
+		return &failedStart{err: err, cause: CauseStart, process: g.process, ended: ended}
+	}
+	return nil
 }
 
 // checkManifest compares what an island says it is with what it should be.
@@ -114,6 +137,8 @@ func (g *generation) ask(ctx context.Context, timeout time.Duration) (sdk.Health
 type answer struct {
 	health sdk.Health
 	missed bool
+	// torn says what is wrong with the island's socket; nil when nothing is.
+	torn error
 }
 
 // pulse asks after the island's health by the clock until the context ends.
@@ -130,23 +155,31 @@ func (g *generation) pulse(ctx context.Context, every Health, answers chan<- ans
 		select {
 		case <-ctx.Done():
 			return
-		case answers <- answer{health, missed}:
+		case answers <- answer{health, missed, g.process.Intact()}:
 		}
 	}
 }
 
 // kill ends the process at once and reports whether it is gone. Even SIGKILL waits for a process that is stuck in the
 // kernel; nobody waits for that longer than killGrace.
-func (g *generation) kill() bool {
-	gone := make(chan struct{})
+func (g *generation) kill() bool { return within(killGrace, g.process.Kill) }
+
+// interrogate asks a process that hangs for its stacks, then ends it, and reports whether it is gone.
+func (g *generation) interrogate(patience time.Duration) bool {
+	return within(patience+killGrace, func() { g.process.Interrogate(patience) })
+}
+
+// within does something that may take for ever, and reports whether it was done in time.
+func within(bound time.Duration, do func()) bool {
+	done := make(chan struct{})
 	go func() {
-		defer close(gone)
-		g.process.Kill()
+		defer close(done)
+		do()
 	}()
-	patience := time.NewTimer(killGrace)
+	patience := time.NewTimer(bound)
 	defer patience.Stop()
 	select {
-	case <-gone:
+	case <-done:
 		return true
 	case <-patience.C:
 		return false
@@ -185,72 +218,4 @@ func (g *generation) end(ctx context.Context, drain, stop time.Duration) (int64,
 		return cut, sdk.Errorf(sdk.Internal, "process %d cannot be killed and is left behind", g.process.PID())
 	}
 	return cut, sdk.Errorf(sdk.DeadlineExceeded, "it did not stop within %s and was killed", stop+killGrace)
-}
-
-// calls counts what is in flight to one generation, and passes on what it sees.
-type calls struct {
-	observer process.Observer
-	inFlight atomic.Int64
-	draining atomic.Bool
-	idle     chan struct{}
-}
-
-var _ process.Observer = (*calls)(nil)
-
-// question follows one call of Health through the observer, because Health itself returns no error.
-type question struct{ unanswered atomic.Bool }
-
-// questionKey is the context key of a question.
-type questionKey struct{}
-
-// uncounted are the operations that a generation's end does not wait for: streams, which live until they break, and the
-// supervisor's own.
-var uncounted = []string{
-	"stream", "subscribe", "cache_watch", "manifest", "initialize", "health", "metrics", "shutdown",
-}
-
-// Begin implements process.Observer.
-func (c *calls) Begin(ctx context.Context, island, operation string) (context.Context, func(error)) {
-	ended := func(error) {}
-	if c.observer != nil {
-		ctx, ended = c.observer.Begin(ctx, island, operation)
-	}
-	if slices.Contains(uncounted, operation) {
-		asked, _ := ctx.Value(questionKey{}).(*question)
-		if asked == nil {
-			return ctx, ended
-		}
-		return ctx, func(err error) {
-			if err != nil && (sdk.KindOf(err) == sdk.Unavailable || sdk.KindOf(err) == sdk.DeadlineExceeded) {
-				asked.unanswered.Store(true)
-			}
-			ended(err)
-		}
-	}
-	c.inFlight.Add(1)
-	return ctx, func(err error) {
-		ended(err)
-		if c.inFlight.Add(-1) == 0 && c.draining.Load() {
-			select {
-			case c.idle <- struct{}{}:
-			default:
-			}
-		}
-	}
-}
-
-// drain waits until nothing is in flight or the context ends, and returns how much still is.
-func (c *calls) drain(ctx context.Context) int64 {
-	c.draining.Store(true)
-	for {
-		n := c.inFlight.Load()
-		if n <= 0 {
-			return 0
-		}
-		select {
-		case <-ctx.Done():
-			return c.inFlight.Load()
-		case <-c.idle:
-		}
-	}
 }

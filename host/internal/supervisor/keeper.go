@@ -9,28 +9,38 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
-// wish is what an operator wants of an island.
+// wish is what somebody wants of an island.
 type wish uint8
 
 const (
-	wishRestart wish = iota // stop it gracefully if it runs, and start it
+	wishRestart wish = iota // stop it gracefully if it runs, and start it from the file as it is now
 	wishReset               // forget its crashes, and start it unless it runs
+	wishChange              // replace what it runs
+	wishPolicy              // keep it alive by other rules
 )
 
 // command carries a wish to a keeper.
 type command struct {
 	wish wish
-	// reply receives what came of it; it has room for one.
+	// change of wishChange, spec of wishPolicy.
+	change *change
+	spec   *Spec
+	// reply receives what came of it; it has room for one. That of a change is in the change.
 	reply chan error
 }
 
 // keeper keeps one island alive.
 type keeper struct {
-	spec   Spec
-	opts   *Options
-	notify *notifier
+	name    string
+	opts    *Options
+	notify  *notifier
+	reports *reports
+	hide    redactor
+	// spec is what the island is right now. Only run changes it.
+	spec atomic.Pointer[Spec]
 
 	commands chan command
 	// settled is closed once the first try to start has an outcome; refused holds it when it is permanent.
@@ -41,6 +51,8 @@ type keeper struct {
 
 	// current is the generation that runs, nil while none does.
 	current atomic.Pointer[generation]
+	// leaving counts the superseded generations that are still being drained.
+	leaving sync.WaitGroup
 
 	mu      sync.Mutex
 	status  IslandStatus
@@ -49,45 +61,52 @@ type keeper struct {
 	// What follows belongs to run alone.
 	record      record
 	generations uint64
+	restarts    int
 	lastHealth  sdk.Status
 	replies     []chan error
+	// image holds the bytes that the island runs, so that it comes back from a crash as it was; nil before the first start,
+	// and where nothing is sealed.
+	image *process.Image
+	// pending is a change that is on its way.
+	pending *succession
 }
 
-func newKeeper(spec Spec, opts *Options, notify *notifier) *keeper {
+func newKeeper(spec Spec, opts *Options, notify *notifier, reports *reports) *keeper {
 	spec = spec.withDefaults()
 	state := StateStarting
 	if !spec.Enabled {
 		state = StateDisabled
 	}
-	return &keeper{
-		spec: spec, opts: opts, notify: notify,
+	k := &keeper{
+		name: spec.Name, opts: opts, notify: notify, reports: reports, crashes: reports.load(spec.Name),
 		commands: make(chan command), settled: make(chan struct{}), done: make(chan struct{}),
-		status: IslandStatus{Name: spec.Name, Layer: spec.Layer, State: state, Since: time.Now()},
+		status: IslandStatus{Name: spec.Name, Layer: spec.Layer, State: state, Since: time.Now(), Path: spec.Path},
 		record: record{policy: spec.Restart},
 	}
+	k.spec.Store(&spec)
+	k.hide.learn(&spec, sdk.Manifest{})
+	return k
 }
 
-// run keeps the island alive until the context ends. What runs then is left in current for whoever ended it.
-func (k *keeper) run(ctx context.Context) {
+// run keeps the island alive until the context ends. What runs then is left in current for whoever ended it. A keeper that
+// waits starts nothing before it is told to by a change.
+func (k *keeper) run(ctx context.Context, waits bool) {
 	defer close(k.done)
-	for ctx.Err() == nil {
-		began := time.Now()
-		g, failed := launch(ctx, k.opts, &k.spec)
-		if failed != nil && ctx.Err() != nil {
-			break
-		}
-		if failed != nil {
-			if !k.startFailed(ctx, failed) {
-				break
-			}
+	defer func() { k.image.Close() }()
+	var g *generation
+	again := true
+	if waits {
+		g, again = k.pause(ctx, nil)
+	}
+	for again && ctx.Err() == nil {
+		if g == nil {
+			g, again = k.start(ctx)
 			continue
 		}
-		k.started(g, time.Since(began))
-		if !k.tend(ctx, g) {
-			break
-		}
+		g, again = k.tend(ctx, g)
 	}
-	k.settle(sdk.Errorf(sdk.Unavailable, "island %q is being stopped", k.spec.Name), nil)
+	k.abandon()
+	k.settle(sdk.Errorf(sdk.Unavailable, "island %q is being stopped", k.name), nil)
 }
 
 // settle answers everyone who waits for the outcome of a start.
@@ -104,16 +123,54 @@ func (k *keeper) settle(outcome, refused error) {
 	}
 }
 
+// start starts the island as its spec says. It returns the generation that runs, nil for none, and whether to go on.
+func (k *keeper) start(ctx context.Context) (*generation, bool) {
+	began, spec := time.Now(), k.spec.Load()
+	g, failed := k.launch(ctx, spec)
+	switch {
+	case failed != nil && ctx.Err() != nil:
+		return nil, false
+	case failed != nil:
+		return k.startFailed(ctx, failed)
+	}
+	if k.generations > 0 {
+		k.restarts++
+	}
+	k.started(g, time.Since(began))
+	return g, true
+}
+
+// launch starts a generation from the bytes that the island ran before, or from the file when there are none.
+func (k *keeper) launch(ctx context.Context, spec *Spec) (*generation, *failedStart) {
+	if k.image == nil {
+		image, failed := seal(k.opts, spec)
+		if failed != nil {
+			return nil, failed
+		}
+		k.image = image
+	}
+	g, failed := open(ctx, k.opts, spec, k.image, &k.hide)
+	if failed != nil {
+		return nil, failed
+	}
+	if failed := g.initialize(ctx, k.opts, spec); failed != nil {
+		return nil, failed
+	}
+	return g, nil
+}
+
 // started publishes a generation.
 func (k *keeper) started(g *generation, took time.Duration) {
 	k.generations++
 	g.number = k.generations
 	k.lastHealth = sdk.StatusOK
 	k.current.Store(g)
+	spec, applied := k.spec.Load(), g.process.Applied()
 	k.update(func(s *IslandStatus) {
-		s.State, s.PID, s.Generation, s.LastError = StateRunning, g.process.PID(), g.number, ""
+		s.State, s.PID, s.Generation, s.LastError, s.Cause = StateRunning, g.process.PID(), g.number, "", ""
 		s.Version, s.Roles, s.Health = g.manifest.Version, slices.Clone(g.manifest.Roles), g.health
-		s.Restarts = int(g.number) - 1
+		s.Layer, s.Path, s.Overridden, s.Applied, s.StopFirst = spec.Layer, spec.Path, spec.overridden, applied, g.manifest.StopFirst
+		s.Restarts = k.restarts
 	})
 	k.opts.Logger.Info("Island started", k.fields("version", g.manifest.Version, "pid", g.process.PID(), "took", took.Round(time.Millisecond).String())...)
 	if !g.missed {
@@ -122,133 +179,62 @@ func (k *keeper) started(g *generation, took time.Duration) {
 	k.settle(nil, nil)
 }
 
-// startFailed deals with a start that failed, and returns whether to try again.
-func (k *keeper) startFailed(ctx context.Context, failed *failedStart) bool {
-	err := fmt.Errorf("island %q: %w", k.spec.Name, failed.err)
-	if failed.permanent {
-		k.update(func(s *IslandStatus) { s.State, s.PID, s.LastError = StateFailed, 0, failed.err.Error() })
-		k.opts.Logger.Error("Island cannot be started as it is configured", k.fields("error", failed.err.Error())...)
-		k.settle(err, err)
-		return k.pause(ctx, nil)
+// startFailed deals with a start that failed.
+func (k *keeper) startFailed(ctx context.Context, failed *failedStart) (*generation, bool) {
+	crash := failed.crash()
+	k.hide.crash(crash)
+	err := fmt.Errorf("island %q: %w", k.name, failed.err)
+	if !crash.Cause.permanent() {
+		retry := k.crashed(crash, false)
+		k.settle(err, nil)
+		return k.wait(ctx, retry)
 	}
-	crash := &Crash{At: time.Now(), Cause: CauseStart, Code: -1, Error: failed.err.Error()}
-	if failed.process != nil {
-		crash.PID, crash.Version = failed.process.PID(), failed.process.Manifest().Version
-		exit := exitOf(failed.process)
-		crash.Stderr, crash.Uptime = exit.Stderr, exit.Uptime
-		if failed.ended {
-			crash.Code, crash.Signal = exit.Code, exit.Signal
-		}
-	}
-	retry := k.crashed(crash, false)
-	k.settle(err, nil)
-	return k.wait(ctx, retry)
-}
-
-// tend watches over a generation until it is gone, and returns whether to start another. When the context ends, the
-// generation is left running.
-func (k *keeper) tend(ctx context.Context, g *generation) bool {
-	answers := make(chan answer)
-	pulse, still := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	asking.Go(func() { g.pulse(pulse, k.spec.Health, answers) })
-	quiet := func() {
-		still()
-		asking.Wait()
-	}
-	defer quiet()
-
-	proven := time.NewTimer(k.spec.Restart.ResetAfter)
-	defer proven.Stop()
-	misses := 0
-	if g.missed {
-		misses = 1
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-g.process.Done():
-			quiet()
-			return k.ended(ctx, g, CauseExit)
-		case <-proven.C:
-			if misses > 0 {
-				proven.Reset(k.spec.Restart.ResetAfter)
-				continue
-			}
-			k.record.healthy()
-		case a := <-answers:
-			if !a.missed {
-				misses = 0
-				k.judge(g, a.health)
-				continue
-			}
-			misses++
-			k.opts.Logger.Warn("Island missed a health deadline", k.fields("misses", misses, "of", k.spec.Health.Misses)...)
-			if misses >= k.spec.Health.Misses {
-				quiet()
-				k.current.Store(nil)
-				k.complain("Island hangs and is killed", "deadline", k.spec.Health.Timeout.String())
-				if !g.kill() {
-					k.opts.Logger.Error("Process cannot be killed and is left behind", k.fields("pid", g.process.PID())...)
-				}
-				return k.ended(ctx, g, CauseHang)
-			}
-		case c := <-k.commands:
-			if c.wish == wishReset {
-				k.record.forget()
-				c.reply <- nil
-				continue
-			}
-			quiet()
-			k.record.forget()
-			k.replies = append(k.replies, c.reply)
-			k.retire(ctx, g)
-			return ctx.Err() == nil
-		}
-	}
-}
-
-// retire ends a generation by an operator's wish.
-func (k *keeper) retire(ctx context.Context, g *generation) {
-	k.current.Store(nil)
+	k.image.Close()
+	k.image = nil // Whoever mends it will probably put another file there.
+	k.note(crash)
 	k.update(func(s *IslandStatus) {
-		s.State, s.PID, s.LastError = StateRestarting, 0, "is restarted by an operator's wish"
+		s.State, s.PID, s.LastCrash, s.LastError, s.Cause = StateFailed, 0, crash, crash.Error, crash.Cause
 	})
-	k.opts.Logger.Info("Island is being restarted", k.fields()...)
-	// The wish was granted, so what ends the keeper meanwhile does not cut the island's Shutdown short.
-	if err := k.end(context.WithoutCancel(ctx), g); err != nil {
-		k.opts.Logger.Warn("Island did not shut down cleanly", k.fields("error", err.Error())...)
-	}
+	k.opts.Logger.Error("Island cannot be started as it is configured", k.fields("cause", string(crash.Cause), "error", crash.Error)...)
+	k.tell(crash)
+	k.settle(err, err)
+	return k.pause(ctx, nil)
 }
 
-// end stops a generation and tells what did not go well.
-func (k *keeper) end(ctx context.Context, g *generation) error {
-	cut, err := g.end(ctx, k.opts.DrainTimeout, k.opts.StopTimeout)
-	if cut > 0 {
-		k.opts.Logger.Warn("Island was stopped with calls in flight", k.fields("calls", cut)...)
-	}
-	return err
-}
-
-// ended deals with a generation that is gone, and returns whether to start another.
-func (k *keeper) ended(ctx context.Context, g *generation, cause Cause) bool {
+// ended deals with a generation that is gone.
+func (k *keeper) ended(ctx context.Context, g *generation, cause Cause) (*generation, bool) {
 	k.current.Store(nil)
-	if cause == CauseExit && !k.known() {
-		k.complain("")
-	}
 	exit := exitOf(g.process)
-	retry := k.crashed(&Crash{
-		At: exit.At, Cause: cause, Version: g.manifest.Version, Generation: g.number, PID: g.process.PID(),
-		Uptime: exit.Uptime, Code: exit.Code, Signal: exit.Signal, Stderr: exit.Stderr,
-	}, true)
-	return k.wait(ctx, retry)
+	if cause == "" {
+		if !k.known() {
+			k.complain("")
+		}
+		cause = causeOf(exit)
+	}
+	crash := &Crash{Cause: cause, Generation: g.number}
+	crash.ended(g.process, exit)
+	if cause == CauseOutOfMemory {
+		crash.Limit = k.spec.Load().memoryLimit()
+	}
+	k.hide.crash(crash)
+	return k.wait(ctx, k.crashed(crash, true))
+}
+
+// note keeps a crash, here and on disk.
+func (k *keeper) note(crash *Crash) {
+	crash.Island = k.name
+	k.reports.stamp(crash)
+	k.mu.Lock()
+	k.crashes = append(k.crashes, crash)
+	k.crashes = k.crashes[max(0, len(k.crashes)-keptCrashes):]
+	k.mu.Unlock()
+	k.reports.add(crash)
 }
 
 // crashed notes and tells a crash, and returns how long to wait before the next start.
 func (k *keeper) crashed(crash *Crash, ran bool) time.Duration {
-	crash.Island = k.spec.Name
-	retry := k.record.crashed(time.Now(), ran)
+	k.note(crash)
+	retry := k.record.crashed(time.Now(), ran, crash.Cause)
 	state := StateRestarting
 	switch {
 	case k.record.open:
@@ -256,14 +242,14 @@ func (k *keeper) crashed(crash *Crash, ran bool) time.Duration {
 	case !ran && k.generations == 0:
 		state = StateStarting
 	}
-	k.mu.Lock()
-	k.crashes = append(k.crashes, crash)
-	k.crashes = k.crashes[max(0, len(k.crashes)-keptCrashes):]
-	k.mu.Unlock()
 	reason := crash.reason()
-	k.update(func(s *IslandStatus) { s.State, s.PID, s.LastCrash, s.LastError = state, 0, crash, reason })
-
+	k.update(func(s *IslandStatus) {
+		s.State, s.PID, s.LastCrash, s.LastError, s.Cause = state, 0, crash, reason, crash.Cause
+	})
 	fields := k.fields("cause", string(crash.Cause), "exit", crash.Code, "signal", crash.Signal, "uptime", crash.Uptime.Round(time.Millisecond).String())
+	if crash.Limit != "" {
+		fields = append(fields, "limit", crash.Limit)
+	}
 	if crash.Error != "" {
 		fields = append(fields, "error", crash.Error)
 	}
@@ -272,49 +258,79 @@ func (k *keeper) crashed(crash *Crash, ran bool) time.Duration {
 	} else {
 		k.opts.Logger.Error("Island crashed", append(fields, "restart_in", retry.Round(time.Millisecond).String())...)
 	}
-	if k.opts.OnCrash != nil {
-		k.opts.OnCrash(*crash)
-	}
+	k.tell(crash)
 	return retry
 }
 
-// reason says in a few words how the island went.
-func (c *Crash) reason() string {
-	switch {
-	case c.Error != "":
-		return c.Error
-	case c.Cause == CauseHang:
-		return "missed its health deadlines and was killed"
-	case c.Signal != "":
-		return "was ended by the signal " + c.Signal
-	default:
-		return fmt.Sprintf("exited with status %d", c.Code)
+// tell tells whoever wants to know of crashes.
+func (k *keeper) tell(crash *Crash) {
+	if k.opts.OnCrash != nil {
+		k.opts.OnCrash(*crash)
 	}
 }
 
-// wait pauses before the next start, and returns whether there is to be one.
-func (k *keeper) wait(ctx context.Context, pause time.Duration) bool {
-	if pause <= 0 {
-		return ctx.Err() == nil
+// wait pauses before the next start.
+func (k *keeper) wait(ctx context.Context, pause time.Duration) (*generation, bool) {
+	if pause <= 0 && k.pending == nil {
+		return nil, ctx.Err() == nil
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	return k.pause(ctx, timer.C)
 }
 
-// pause waits for the time or for an operator's wish, and returns whether to start.
-func (k *keeper) pause(ctx context.Context, over <-chan time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-over:
-		return true
-	case c := <-k.commands:
-		k.record.forget()
-		k.replies = append(k.replies, c.reply)
-		k.update(func(s *IslandStatus) { s.State = StateStarting })
-		return true
+// pause waits for the time, for an operator's wish, or for a change that brings a generation of its own. It returns that
+// generation, nil when there is none, and whether to go on. A nil channel waits for ever.
+func (k *keeper) pause(ctx context.Context, over <-chan time.Time) (*generation, bool) {
+	due := false
+	for {
+		if due && k.pending == nil {
+			return nil, true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-over:
+			due, over = true, nil
+		case <-k.pending.ready():
+			k.prepared()
+		case commit := <-k.pending.decision():
+			if g := k.decide(ctx, nil, commit); g != nil {
+				return g, true
+			}
+		case c := <-k.receive():
+			switch c.wish {
+			case wishChange:
+				k.begin(ctx, c.change, nil)
+			case wishPolicy:
+				k.obey(c)
+			default:
+				if c.wish == wishRestart {
+					k.image.Close()
+					k.image = nil
+				}
+				k.record.forget()
+				k.replies = append(k.replies, c.reply)
+				k.update(func(s *IslandStatus) { s.State = StateStarting })
+				return nil, true
+			}
+		}
 	}
+}
+
+// receive is where wishes come from. While a change is on its way, they wait.
+func (k *keeper) receive() <-chan command {
+	if k.pending != nil {
+		return nil
+	}
+	return k.commands
+}
+
+// obey takes over other rules to keep the island alive by.
+func (k *keeper) obey(c command) {
+	k.spec.Store(c.spec)
+	k.record.policy = c.spec.Restart
+	c.reply <- nil
 }
 
 // judge notes what the island says about its health, and tells when it gets worse or better.
@@ -337,7 +353,7 @@ func (k *keeper) judge(g *generation, health sdk.Health) {
 // one exact line.
 func (k *keeper) complain(message string, args ...any) {
 	if !k.known() {
-		message = "Unknown component health check failed: " + k.spec.Name
+		message = "Unknown component health check failed: " + k.name
 	}
 	k.opts.Logger.Error(message, k.fields(args...)...)
 }
@@ -347,6 +363,9 @@ func (k *keeper) complain(message string, args ...any) {
 func (k *keeper) known() bool {
 	return slices.ContainsFunc(k.roles(), func(role sdk.Role) bool { return role != sdk.RoleCoordinator })
 }
+
+// is reports whether the island has a role, by the manifest of its last start.
+func (k *keeper) is(role sdk.Role) bool { return slices.Contains(k.roles(), role) }
 
 // roles returns the roles that the island has by its manifest, none before the first start.
 func (k *keeper) roles() []sdk.Role {
@@ -379,5 +398,5 @@ func (k *keeper) snapshot() IslandStatus {
 
 // fields of a log line about the island.
 func (k *keeper) fields(more ...any) []any {
-	return append([]any{"island", k.spec.Name, "layer", k.spec.Layer.String()}, more...)
+	return append([]any{"island", k.name, "layer", k.spec.Load().Layer.String()}, more...)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // State is where an island is in its life.
@@ -38,48 +39,24 @@ type IslandStatus struct {
 	Health sdk.Health
 	// Since is when State was entered.
 	Since time.Time
-	// Restarts that succeeded since the host started.
+	// Restarts that succeeded since the host started, swaps not counted.
 	Restarts int
+	// Path of the binary in effect. Overridden is whether an operator's swap put it there, until the next reload or start of
+	// the host.
+	Path       string
+	Overridden bool
+	// Applied is what confines and limits the running process; it says nothing about an island that is not running.
+	Applied process.Applied
+	// StopFirst is whether the island is stopped before its successor begins, by the manifest of the last start.
+	StopFirst bool
+	// Cause is why the island does not run, empty while it runs.
+	Cause Cause
 	// LastCrash is nil when there was none. It is never changed.
 	LastCrash *Crash
 	// LastError says why the island does not run or did not start; empty once it runs. It may hold paths: it is for
 	// operators.
 	LastError string
 }
-
-// Cause is how a crash was noticed.
-type Cause string
-
-// The causes there are.
-const (
-	CauseExit  Cause = "exit"  // the process ended by itself or by a signal
-	CauseHang  Cause = "hang"  // it missed its health deadlines and was killed
-	CauseStart Cause = "start" // it could not be started or initialized
-)
-
-// Crash is how one life of an island ended. It is for operators: the error and the output may hold paths.
-type Crash struct {
-	Island  string
-	At      time.Time
-	Cause   Cause
-	Version string
-	// Generation that crashed; 0 for one that never ran.
-	Generation uint64
-	// PID of the process; 0 when it could not be started.
-	PID    int
-	Uptime time.Duration
-	// Code is the exit status, -1 when a signal ended the process or it never ran.
-	Code int
-	// Signal such as "killed", empty when the process ended by itself.
-	Signal string
-	// Error of the start or of the initialization, empty otherwise.
-	Error string
-	// Stderr is the end of what the process wrote to its standard error, at most 64 KiB.
-	Stderr string
-}
-
-// keptCrashes is how many crashes of an island are kept.
-const keptCrashes = 10
 
 // pendingPerIsland is how many changes of one island wait for a slow receiver before they are merged.
 const pendingPerIsland = 16
