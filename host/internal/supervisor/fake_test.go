@@ -34,6 +34,7 @@ type fakeProcess struct {
 	initialize func(context.Context, sdk.Config) error
 	health     atomic.Pointer[sdk.Health]
 	frozen     atomic.Bool // answers nothing until the caller gives up
+	torn       atomic.Bool // without its socket
 	unkillable bool
 
 	mu      sync.Mutex
@@ -62,6 +63,28 @@ func (p *fakeProcess) Stop(ctx context.Context) error {
 	}
 	p.die(0, "")
 	return err
+}
+
+func (p *fakeProcess) Applied() process.Applied { return process.Applied{SHA256: "sum of " + p.name} }
+
+func (p *fakeProcess) Intact() error {
+	if p.torn.Load() {
+		return sdk.Errorf(sdk.Unavailable, "the socket is gone")
+	}
+	return nil
+}
+
+// Interrogate takes a second.
+func (p *fakeProcess) Interrogate(grace time.Duration) {
+	if p.unkillable {
+		<-p.farm.rest
+		return
+	}
+	time.Sleep(min(grace, time.Second))
+	p.end.Do(func() {
+		p.exit = process.Exit{At: time.Now(), Uptime: time.Since(p.born), Code: 2, Stack: "SIGQUIT: quit"}
+		close(p.done)
+	})
 }
 
 func (p *fakeProcess) Kill() {

@@ -44,7 +44,7 @@ type failedStart struct {
 func launch(ctx context.Context, opts *Options, spec *Spec) (*generation, *failedStart) {
 	g := &generation{calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}}
 	p, err := opts.Launch(ctx, process.LaunchOptions{
-		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, RunDir: opts.RunDir, Env: spec.Env,
+		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, RunDir: opts.RunDir, Env: spec.Env, Limits: spec.Limits,
 		Logger:   opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String()),
 		Observer: g.calls, StartTimeout: opts.StartTimeout,
 	})
@@ -114,6 +114,8 @@ func (g *generation) ask(ctx context.Context, timeout time.Duration) (sdk.Health
 type answer struct {
 	health sdk.Health
 	missed bool
+	// torn says what has become of the island's socket; nil when it is there.
+	torn error
 }
 
 // pulse asks after the island's health by the clock until the context ends.
@@ -130,20 +132,28 @@ func (g *generation) pulse(ctx context.Context, every Health, answers chan<- ans
 		select {
 		case <-ctx.Done():
 			return
-		case answers <- answer{health, missed}:
+		case answers <- answer{health, missed, g.process.Intact()}:
 		}
 	}
 }
 
 // kill ends the process at once and reports whether it is gone. Even SIGKILL waits for a process that is stuck in the
 // kernel; nobody waits for that longer than killGrace.
-func (g *generation) kill() bool {
+func (g *generation) kill() bool { return within(killGrace, g.process.Kill) }
+
+// interrogate is a kill that gives the process some time to write its stacks.
+func (g *generation) interrogate(grace time.Duration) bool {
+	return within(grace+killGrace, func() { g.process.Interrogate(grace) })
+}
+
+// within reports whether end returned in time.
+func within(bound time.Duration, end func()) bool {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		g.process.Kill()
+		end()
 	}()
-	patience := time.NewTimer(killGrace)
+	patience := time.NewTimer(bound)
 	defer patience.Stop()
 	select {
 	case <-gone:

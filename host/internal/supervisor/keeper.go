@@ -113,7 +113,7 @@ func (k *keeper) started(g *generation, took time.Duration) {
 	k.update(func(s *IslandStatus) {
 		s.State, s.PID, s.Generation, s.LastError = StateRunning, g.process.PID(), g.number, ""
 		s.Version, s.Roles, s.Health = g.manifest.Version, slices.Clone(g.manifest.Roles), g.health
-		s.Restarts = int(g.number) - 1
+		s.Restarts, s.Applied = int(g.number)-1, g.process.Applied()
 	})
 	k.opts.Logger.Info("Island started", k.fields("version", g.manifest.Version, "pid", g.process.PID(), "took", took.Round(time.Millisecond).String())...)
 	if !g.missed {
@@ -135,7 +135,7 @@ func (k *keeper) startFailed(ctx context.Context, failed *failedStart) bool {
 	if failed.process != nil {
 		crash.PID, crash.Version = failed.process.PID(), failed.process.Manifest().Version
 		exit := exitOf(failed.process)
-		crash.Stderr, crash.Uptime = exit.Stderr, exit.Uptime
+		crash.Stderr, crash.Stack, crash.Uptime = exit.Stderr, exit.Stack, exit.Uptime
 		if failed.ended {
 			crash.Code, crash.Signal = exit.Code, exit.Signal
 		}
@@ -178,6 +178,13 @@ func (k *keeper) tend(ctx context.Context, g *generation) bool {
 			}
 			k.record.healthy()
 		case a := <-answers:
+			if a.torn != nil {
+				// Calls in flight end well: the connection still stands.
+				quiet()
+				k.opts.Logger.Error("Socket of an island is gone, the island is replaced", k.fields("error", a.torn.Error())...)
+				k.retire(ctx, g, "its socket was gone")
+				return ctx.Err() == nil
+			}
 			if !a.missed {
 				misses = 0
 				k.judge(g, a.health)
@@ -189,7 +196,7 @@ func (k *keeper) tend(ctx context.Context, g *generation) bool {
 				quiet()
 				k.current.Store(nil)
 				k.complain("Island hangs and is killed", "deadline", k.spec.Health.Timeout.String())
-				if !g.kill() {
+				if !g.interrogate(k.opts.StackTimeout) {
 					k.opts.Logger.Error("Process cannot be killed and is left behind", k.fields("pid", g.process.PID())...)
 				}
 				return k.ended(ctx, g, CauseHang)
@@ -203,20 +210,20 @@ func (k *keeper) tend(ctx context.Context, g *generation) bool {
 			quiet()
 			k.record.forget()
 			k.replies = append(k.replies, c.reply)
-			k.retire(ctx, g)
+			k.retire(ctx, g, "is restarted by an operator's wish")
 			return ctx.Err() == nil
 		}
 	}
 }
 
-// retire ends a generation by an operator's wish.
-func (k *keeper) retire(ctx context.Context, g *generation) {
+// retire ends a generation that another is to follow.
+func (k *keeper) retire(ctx context.Context, g *generation, why string) {
 	k.current.Store(nil)
 	k.update(func(s *IslandStatus) {
-		s.State, s.PID, s.LastError = StateRestarting, 0, "is restarted by an operator's wish"
+		s.State, s.PID, s.LastError = StateRestarting, 0, why
 	})
-	k.opts.Logger.Info("Island is being restarted", k.fields()...)
-	// The wish was granted, so what ends the keeper meanwhile does not cut the island's Shutdown short.
+	k.opts.Logger.Info("Island is being restarted", k.fields("reason", why)...)
+	// It was decided, so what ends the keeper meanwhile does not cut the island's Shutdown short.
 	if err := k.end(context.WithoutCancel(ctx), g); err != nil {
 		k.opts.Logger.Warn("Island did not shut down cleanly", k.fields("error", err.Error())...)
 	}
@@ -238,9 +245,12 @@ func (k *keeper) ended(ctx context.Context, g *generation, cause Cause) bool {
 		k.complain("")
 	}
 	exit := exitOf(g.process)
+	if exit.OutOfMemory {
+		cause = CauseOutOfMemory
+	}
 	retry := k.crashed(&Crash{
 		At: exit.At, Cause: cause, Version: g.manifest.Version, Generation: g.number, PID: g.process.PID(),
-		Uptime: exit.Uptime, Code: exit.Code, Signal: exit.Signal, Stderr: exit.Stderr,
+		Uptime: exit.Uptime, Code: exit.Code, Signal: exit.Signal, Stderr: exit.Stderr, Stack: exit.Stack,
 	}, true)
 	return k.wait(ctx, retry)
 }

@@ -162,15 +162,49 @@ func TestAHangIsKilled(t *testing.T) {
 		hung.frozen.Store(true)
 		start := time.Now()
 		<-hung.done
-		if took := time.Since(start); took > 3*5*time.Second+2*time.Second {
+		if took := time.Since(start); took > 3*5*time.Second+3*time.Second {
 			t.Errorf("the hang was noticed after %v", took)
 		}
 		status := b.state("mood", StateRunning)
-		if status.LastCrash == nil || status.LastCrash.Cause != CauseHang || status.Generation != 2 {
+		if status.LastCrash == nil || status.LastCrash.Cause != CauseHang || status.LastCrash.Stack != "SIGQUIT: quit" || status.Generation != 2 {
 			t.Errorf("the status is %+v", status)
 		}
 		if b.log.count("Island missed a health deadline") != 3 || b.log.count("Island hangs and is killed") != 1 {
 			t.Errorf("the log is:\n%s", b.log)
+		}
+	})
+}
+
+func TestAnIslandWithoutItsSocketIsReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
+		torn := b.farm.latest("mood")
+		torn.torn.Store(true)
+		<-torn.done
+		status := b.state("mood", StateRunning)
+		if status.Generation != 2 || status.LastCrash != nil || torn.stopped != 1 || status.Applied.SHA256 != "sum of mood" {
+			t.Errorf("stopped %d times, the status is %+v", torn.stopped, status)
+		}
+		if b.log.count("Socket of an island is gone, the island is replaced") != 1 {
+			t.Errorf("the log is:\n%s", b.log)
+		}
+	})
+}
+
+func TestOutOfMemoryIsNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
+		p := b.farm.latest("mood")
+		p.end.Do(func() {
+			p.exit = process.Exit{At: time.Now(), Code: 2, Stack: "fatal error: out of memory", OutOfMemory: true}
+			close(p.done)
+		})
+		synctest.Wait()
+		status := b.state("mood", StateRunning)
+		if c := status.LastCrash; c == nil || c.Cause != CauseOutOfMemory || c.Stack != "fatal error: out of memory" {
+			t.Errorf("the status is %+v", status)
 		}
 	})
 }

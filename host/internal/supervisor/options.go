@@ -31,6 +31,8 @@ type Spec struct {
 	Settings map[string]any
 	Restart  Restart
 	Health   Health
+	// Limits of the process.
+	Limits process.Limits
 }
 
 // Restart says when to start an island again. Zero fields take their defaults.
@@ -65,9 +67,15 @@ type Process interface {
 	// Done is closed once nothing of the process is left; Exit may be asked after it.
 	Done() <-chan struct{}
 	Exit() process.Exit
-	// Stop calls Shutdown, bounded by the context, and returns once Done is closed. Kill does not ask first.
+	// Intact reports whether the island's socket is still there.
+	Intact() error
+	// Applied is how the process was really started.
+	Applied() process.Applied
+	// Stop calls Shutdown, bounded by the context, and returns once Done is closed. Kill does not ask first. Interrogate is a
+	// Kill that gives the process some time to write its stacks.
 	Stop(ctx context.Context) error
 	Kill()
+	Interrogate(grace time.Duration)
 }
 
 var _ Process = (*process.Process)(nil)
@@ -96,6 +104,8 @@ type Options struct {
 	DrainTimeout time.Duration
 	// StopTimeout bounds an island's Shutdown; 5 s.
 	StopTimeout time.Duration
+	// StackTimeout bounds the writing of its stacks by an island that hangs; 2 s.
+	StackTimeout time.Duration
 }
 
 // withDefaults returns the options with everything filled in.
@@ -116,6 +126,7 @@ func (o Options) withDefaults() Options {
 	o.InitializeTimeout = cmp.Or(o.InitializeTimeout, 30*time.Second)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 5*time.Second)
 	o.StopTimeout = cmp.Or(o.StopTimeout, 5*time.Second)
+	o.StackTimeout = cmp.Or(o.StackTimeout, 2*time.Second)
 	return o
 }
 

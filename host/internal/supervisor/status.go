@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // State is where an island is in its life.
@@ -38,6 +39,8 @@ type IslandStatus struct {
 	Health sdk.Health
 	// Since is when State was entered.
 	Since time.Time
+	// Applied is how the process was really started, the last one when none runs.
+	Applied process.Applied
 	// Restarts that succeeded since the host started.
 	Restarts int
 	// LastCrash is nil when there was none. It is never changed.
@@ -55,6 +58,9 @@ const (
 	CauseExit  Cause = "exit"  // the process ended by itself or by a signal
 	CauseHang  Cause = "hang"  // it missed its health deadlines and was killed
 	CauseStart Cause = "start" // it could not be started or initialized
+
+	// CauseOutOfMemory is a process that gave up for want of memory.
+	CauseOutOfMemory Cause = "out_of_memory"
 )
 
 // Crash is how one life of an island ended. It is for operators: the error and the output may hold paths.
@@ -76,6 +82,8 @@ type Crash struct {
 	Error string
 	// Stderr is the end of what the process wrote to its standard error, at most 64 KiB.
 	Stderr string
+	// Stack is the panic or the stacks in it, from the first line on, at most 256 KiB; empty when there was none.
+	Stack string
 }
 
 // keptCrashes is how many crashes of an island are kept.
