@@ -13,10 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leastDescriptor is above every descriptor that a child is given, because those are put in place before the program is
-// looked up, over whatever was there.
-const leastDescriptor = 16
-
 // sealed copies a program into memory that nobody can change any more. For what cannot be executed from there it returns
 // no file and the reason.
 func sealed(name string, from io.Reader) (_ *os.File, why string, err error) {
@@ -49,19 +45,18 @@ func sealed(name string, from io.Reader) (_ *os.File, why string, err error) {
 	if err != nil {
 		return nil, errNotSealed + ": /proc is not mounted", nil
 	}
-	defer func() { _ = reading.Close() }()
-	high, err := unix.FcntlInt(reading.Fd(), unix.F_DUPFD_CLOEXEC, leastDescriptor)
-	if err != nil {
-		return nil, "", err
-	}
-	return os.NewFile(uintptr(high), name), "", nil
+	return reading, "", nil
 }
 
-// run makes the command execute the image; what the process is called stays its path.
+// run makes the command execute the image; what the process is called stays its path. The image is among the files that the
+// child is given, the last of them, because any other number may be taken by what the child needs on its way to the program.
+// The program keeps it open, and can do no more with it than read itself.
 func (i *Image) run(cmd *exec.Cmd) {
 	cmd.Path = i.path
 	if i.sealed != nil {
-		cmd.Path = "/proc/self/fd/" + strconv.Itoa(int(i.sealed.Fd()))
+		const standard = 3 // input, output and error come before the extra files
+		cmd.Path = "/proc/self/fd/" + strconv.Itoa(standard+len(cmd.ExtraFiles))
+		cmd.ExtraFiles = append(cmd.ExtraFiles, i.sealed)
 	}
 }
 

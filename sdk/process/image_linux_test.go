@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,4 +189,20 @@ func TestMemoryIsLimited(t *testing.T) {
 	if applied := p.Applied(); applied.MemoryBytes != 256<<20 || applied.Processors != 1 || applied.Files != 100 || len(applied.Missing) > 0 {
 		t.Errorf("applied %+v", applied)
 	}
+}
+
+// Whatever descriptors are in use, the child finds the program.
+func TestManyDescribeAtOnce(t *testing.T) {
+	exe := executable(t)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 10 {
+				if _, err := process.Describe(t.Context(), exe, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -42,7 +42,6 @@ var _ runner.Runner = (*islandRunner)(nil)
 // newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island.
 func newRunner(cmd *exec.Cmd, image *Image, opts LaunchOptions) *islandRunner {
 	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
-	image.run(cmd)
 	cmd.Env = slices.Concat(environment(opts), opts.Limits.environment(), cmd.Env)
 	ownGroup(cmd)
 	return &islandRunner{
@@ -82,6 +81,7 @@ func (r *islandRunner) start() (err error) {
 	r.stdout, r.stderr, r.lifeline = stdout, stderr, lifeline
 	r.cmd.Stdout, r.cmd.Stderr = childStdout, childStderr
 	r.cmd.ExtraFiles = []*os.File{childLifeline}
+	r.image.run(r.cmd)
 	r.applied.NotIsolated, err = start(r.cmd, r.ended)
 	if err != nil {
 		return err
