@@ -120,6 +120,7 @@ type Island struct {
 	Enabled bool
 	Restart Restart
 	Health  Health
+	Limits  IslandLimits
 	// Env is added to the environment of the process. Its values may be secret.
 	Env map[string]string `json:"-"`
 	// Settings hold the config block for sdk.Config.Values: string, bool, json.Number and []any, checked against the
@@ -127,7 +128,7 @@ type Island struct {
 	Settings map[string]any `json:"-"`
 	// Manifest is what Describe returned; the zero Manifest when there was no Describe.
 	Manifest sdk.Manifest
-	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env or Settings.
+	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env, Settings or Limits.
 	// It is to be compared and never shown, since secrets went into it.
 	Fingerprint string `json:"-"`
 }
@@ -155,6 +156,16 @@ type Restart struct {
 	ResetAfter time.Duration
 	// ProbeEvery is how often an island with an open breaker is tried; default 5 min.
 	ProbeEvery time.Duration
+}
+
+// IslandLimits bound what one island may take of the machine. Zero, the default, is no bound.
+type IslandLimits struct {
+	// Memory that the island's data may take, 64 MiB to 1 TiB.
+	Memory sdk.Size
+	// Processors that an island in Go uses at once, 1 to 1,024.
+	Processors int
+	// Files that it may have open, sockets included, 64 to 1,000,000.
+	Files int
 }
 
 // Health says how an island is asked how it is.

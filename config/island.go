@@ -78,7 +78,7 @@ func (l *loader) island(block *hcl.Block) {
 		},
 		Health: Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Misses: 3},
 	}
-	r := l.read(block, with(attributes("layer", "binary", "sha256", "enabled", "env"), "config", "restart", "health"))
+	r := l.read(block, with(attributes("layer", "binary", "sha256", "enabled", "env"), "config", "restart", "health", "limits"))
 	b := &islandBlock{reader: r, end: r.at}
 	if !r.boolean("enabled", &island.Enabled) {
 		island.Enabled = false // Whatever it was to be: not started, and looked at no further.
@@ -109,6 +109,16 @@ func (l *loader) island(block *hcl.Block) {
 	health.duration("interval", &island.Health.Interval)
 	health.duration("timeout", &island.Health.Timeout)
 	health.whole("misses", &island.Health.Misses, math.MaxInt32)
+
+	limits := l.read(r.sub("limits"), attributes("memory", "processors", "files"))
+	if _, there := limits.content.Attributes["memory"]; there {
+		limits.sizeBetween("memory", &island.Limits.Memory, 64<<20, 1<<40)
+	}
+	limits.whole("processors", &island.Limits.Processors, 1024)
+	limits.whole("files", &island.Limits.Files, 1_000_000)
+	if files := island.Limits.Files; files > 0 && files < 64 {
+		l.problem(limits.where("files"), "Out of range", "\"files\" is a whole number from 64 to 1000000, not %d.", files)
+	}
 
 	if config := r.sub("config"); config != nil {
 		attrs, diags := config.Body.JustAttributes()
@@ -385,9 +395,9 @@ func settingNames(m sdk.Manifest) []string {
 
 // fingerprint is a hash of what makes an island's process what it is.
 func fingerprint(i Island) string {
-	text, err := json.Marshal([]any{i.Layer, i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings})
+	text, err := json.Marshal([]any{i.Layer, i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits})
 	if err != nil { // Not for values that plain returned.
-		text = fmt.Appendf(nil, "%v %v %v %v %v %v", uint8(i.Layer), i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings)
+		text = fmt.Appendf(nil, "%v %v %v %v %v %v %v", uint8(i.Layer), i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])

@@ -104,6 +104,11 @@ func TestEverythingSet(t *testing.T) {
 				timeout  = "100ms"
 				misses   = 1
 			}
+			limits {
+				memory     = "256MiB"
+				processors = 2
+				files      = 1024
+			}
 			config {
 				text   = "${host.listen}|${host.data_dir}|${host.environment}"
 				whole  = 12345678901234567890
@@ -156,8 +161,8 @@ func TestEverythingSet(t *testing.T) {
 			{
 				Name: "a", Layer: sdk.LayerExternalServices, Binary: "/usr/lib/islands/a", SHA256: strings.Repeat("abcdef", 10) + "abcd",
 				Enabled: true, Restart: Restart{1, time.Minute, time.Second, time.Second, 2 * time.Second, 3 * time.Second},
-				Health: Health{time.Second, 100 * time.Millisecond, 1},
-				Env:    map[string]string{"HTTPS_PROXY": "http://proxy:3128", "RETRIES": "3"},
+				Health: Health{time.Second, 100 * time.Millisecond, 1}, Limits: IslandLimits{256 << 20, 2, 1024},
+				Env: map[string]string{"HTTPS_PROXY": "http://proxy:3128", "RETRIES": "3"},
 				Settings: map[string]any{
 					"text": ":0|data|production", "whole": json.Number("12345678901234567890"), "float": json.Number("0.1"),
 					"zero": json.Number("0"), "truth": true, "list": []any{"x", json.Number("1")},

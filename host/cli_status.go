@@ -16,6 +16,7 @@ import (
 
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // inspection is what "islands inspect NAME --json" prints.
@@ -108,6 +109,10 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"PID", positive(s.PID)},
 		{"Generation", strconv.FormatUint(s.Generation, 10)},
 		{"Restarts", strconv.Itoa(s.Restarts)},
+		{"SHA-256", s.Applied.SHA256},
+		{"Sealed", orWhy(s.Applied.Sealed, s.Applied.Unsealed)},
+		{"Isolated", orWhy(s.Applied.Isolated, s.Applied.NotIsolated)},
+		{"Limits", limitsOf(&s.Applied)},
 		{"Health", withReason(s.Health.Status, s.Health.Reason)},
 	}
 	if s.State != supervisor.StateRunning {
@@ -141,6 +146,36 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 	return err
 }
 
+// orWhy says yes, or why not.
+func orWhy(yes bool, why string) string {
+	switch {
+	case yes:
+		return "yes"
+	case why == "":
+		return ""
+	default:
+		return "no: " + why
+	}
+}
+
+// limitsOf lists the limits of a process, and what keeps one from holding.
+func limitsOf(a *process.Applied) string {
+	var limits []string
+	if a.MemoryBytes > 0 {
+		limits = append(limits, fmt.Sprintf("memory %d bytes", a.MemoryBytes))
+	}
+	if a.Processors > 0 {
+		limits = append(limits, fmt.Sprintf("processors %d", a.Processors))
+	}
+	if a.Files > 0 {
+		limits = append(limits, fmt.Sprintf("files %d", a.Files))
+	}
+	for _, missing := range a.Missing {
+		limits = append(limits, "not applied: "+missing)
+	}
+	return strings.Join(limits, ", ")
+}
+
 // showCrashes prints crash reports with the last lines of standard error, all of them when lines is 0.
 func showCrashes(w io.Writer, answer []byte, now time.Time, lines int) error {
 	var reports crashReports
@@ -169,11 +204,26 @@ func showCrashes(w io.Writer, answer []byte, now time.Time, lines int) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(w, stderrOf(c, lines)); err != nil {
+		if _, err := io.WriteString(w, stackOf(c, lines)+stderrOf(c, lines)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stackOf is how the island gave up, the first lines of it, where the goroutine stands that did.
+func stackOf(c *crashReport, most int) string {
+	text := strings.TrimRight(c.Stack, "\r\n")
+	if text == "" {
+		return ""
+	}
+	written := strings.Split(text, "\n")
+	out := "Stack\n"
+	if most > 0 && len(written) > most {
+		out = fmt.Sprintf("Stack    the first %d of %d lines; --lines 0 shows all\n", most, len(written))
+		written = written[:most]
+	}
+	return out + indented(written)
 }
 
 // stderrOf is the end of what a crashed island wrote, indented below a line that says how much of it that is.
@@ -190,8 +240,15 @@ func stderrOf(c *crashReport, most int) string {
 	} else {
 		out.WriteString("Stderr\n")
 	}
-	for _, line := range written {
-		out.WriteString(strings.TrimRight("  "+printable(strings.TrimRight(line, "\r")), " ") + "\n")
+	return out.String() + indented(written)
+}
+
+// indented are lines that an island wrote, as a terminal may see them.
+func indented(lines []string) string {
+	var out strings.Builder
+	for _, line := range lines {
+		line = strings.ReplaceAll(strings.TrimRight(line, "\r"), "\t", "    ")
+		out.WriteString(strings.TrimRight("  "+printable(line), " ") + "\n")
 	}
 	return out.String()
 }

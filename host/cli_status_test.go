@@ -99,6 +99,10 @@ Last error  -
 PID         4242
 Generation  3
 Restarts    2
+SHA-256     -
+Sealed      -
+Isolated    -
+Limits      -
 Health      degraded: l2 is away
 
 PART  STATUS  REASON     DETAILS
@@ -133,6 +137,10 @@ Last error  no such file
 PID         -
 Generation  0
 Restarts    0
+SHA-256     -
+Sealed      -
+Isolated    -
+Limits      -
 
 No crashes.
 `)

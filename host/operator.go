@@ -8,6 +8,7 @@ import (
 	"github.com/service-islands/islands/host/internal/observe"
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // operator carries out what an operator asks for.
@@ -29,6 +30,8 @@ type islandStatus struct {
 	Restarts   int              `json:"restarts"`
 	LastError  string           `json:"last_error"`
 	Health     sdk.Health       `json:"health"`
+	// Applied is how the process was really started: its checksum, its limits, what it is kept from.
+	Applied process.Applied `json:"applied"`
 }
 
 // hostStatus is what `islands status --json` prints.
@@ -43,7 +46,7 @@ func (o *operator) Status(context.Context) any {
 		status, reason := observe.StatusOf(stateOf(s))
 		out.Islands = append(out.Islands, islandStatus{
 			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, PID: s.PID,
-			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Health: s.Health,
+			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Health: s.Health, Applied: s.Applied,
 		})
 	}
 	return out
@@ -61,6 +64,7 @@ type crashReport struct {
 	Signal        string           `json:"signal"`
 	Error         string           `json:"error"`
 	Stderr        string           `json:"stderr"`
+	Stack         string           `json:"stack"`
 }
 
 // crashReports is what `islands crash NAME --json` prints, the newest first.
@@ -78,7 +82,7 @@ func (o *operator) Crashes(name string) (any, error) {
 	for _, c := range crashes {
 		out.Crashes = append(out.Crashes, crashReport{
 			Island: c.Island, At: c.At.UTC(), Cause: c.Cause, Version: c.Version, PID: c.PID, UptimeSeconds: c.Uptime.Seconds(),
-			Code: c.Code, Signal: c.Signal, Error: c.Error, Stderr: c.Stderr,
+			Code: c.Code, Signal: c.Signal, Error: c.Error, Stderr: c.Stderr, Stack: c.Stack,
 		})
 	}
 	return out, nil

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,10 @@ func become() bool {
 			},
 			Plugins: plugin.PluginSet{}, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
 		})
+	case role == "deaf": // It does not hear of the end of its host.
+		if err := os.Unsetenv("ISLANDS_LIFELINE_FD"); err == nil {
+			process.Serve(actorManifest(), &actor{})
+		}
 	case role == "by hand", os.Getenv("SERVICE_ISLANDS_ISLAND") != "", len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test."):
 		process.Serve(actorManifest(), &actor{})
 	default:
@@ -116,6 +121,20 @@ func (a *actor) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) 
 		return answer("\n" + strings.Join(os.Environ(), "\n") + "\n")
 	case "refuse":
 		return nil, &sdk.Error{Kind: sdk.RateLimited, Message: "too often", RetryAfter: 7 * time.Second}
+	case "reach":
+		parent := os.Getppid()
+		var reached []string
+		if syscall.Kill(parent, 0) == nil {
+			reached = append(reached, "signal")
+		}
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", parent)); err == nil {
+			reached = append(reached, fmt.Sprintf("environment (%d bytes)", len(text)))
+		}
+		if mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", parent)); err == nil {
+			reached = append(reached, "memory")
+			_ = mem.Close()
+		}
+		return answer(strings.Join(reached, " "))
 	case "panic":
 		panic("on purpose")
 	case "crash":
@@ -135,7 +154,7 @@ func beHost() {
 	if err == nil {
 		var p *process.Process
 		p, err = process.Launch(context.Background(), process.LaunchOptions{
-			Name: "actor", Path: exe, RunDir: os.Args[1], Env: map[string]string{"GORACE": "atexit_sleep_ms=0"},
+			Name: "actor", Path: exe, RunDir: os.Args[1], Env: map[string]string{"GORACE": "atexit_sleep_ms=0", roleVariable: os.Getenv("ISLAND_ROLE")},
 		})
 		if err == nil {
 			err = p.Island().Initialize(context.Background(), sdk.Config{Name: "actor", Values: map[string]any{"does": os.Args[2]}})

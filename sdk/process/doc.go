@@ -16,13 +16,19 @@
 //     that holds a pipe cannot hide the island's death: the group is killed as soon as the island is gone.
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
 //   - The environment is an allow-list: an island sees what its block in islands.hcl gives it, and no secret of the host.
+//   - What was hashed is what runs (image.go): the program is read once, into memory that is then sealed, and executed from
+//     there. Scripts are the exception, because their interpreter opens them by name, and so are other systems than Linux.
+//     A program that everybody may change is refused, and so is one in a folder where everybody may put another.
+//   - An island starts from a thread of its own (confine_linux.go), which lives as long as it does. The kernel kills the
+//     island with that thread, so with the host, even if it neither listens to its lifeline nor runs. The thread is in a
+//     Landlock domain that only this island inherits: it cannot send signals to other processes, trace them or read their
+//     memory, be they of the same user. An island of root's also lacks nearly all of root's privileges, so that it cannot
+//     read their environments either. Serve makes the process unreadable for others of the same user.
+//   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.
 //   - Messages may have 16 MiB both ways; keepalive notices a dead peer after 13 s; a panic in a call is an internal
 //     error of that call and not the end of the island.
-//
-// The checksum is taken before the start from the same path, so a file exchanged in the instant between runs unchecked:
-// the folder of the binaries must belong to the operator.
 //
 // go-plugin notices a death through the connection; the runner notices it through wait(2), about a millisecond after,
 // and that is what closes [Process.Done].

@@ -19,3 +19,6 @@ func killGroup(pid int) {
 
 // signalOf is empty where there are no signals.
 func signalOf(*os.ProcessState) string { return "" }
+
+// askForStacks ends the process, where nobody can ask.
+func askForStacks(pid int) { killGroup(pid) }

@@ -21,3 +21,9 @@ func signalOf(state *os.ProcessState) string {
 	}
 	return ""
 }
+
+// askForStacks has a Go program that may have been stopped write the stacks of its goroutines and end.
+func askForStacks(pid int) {
+	_ = syscall.Kill(pid, syscall.SIGQUIT)
+	_ = syscall.Kill(-pid, syscall.SIGCONT)
+}

@@ -50,6 +50,10 @@ type LaunchOptions struct {
 	Path string
 	// SHA256 that the binary must have, in lower-case hex; empty for any.
 	SHA256 string
+	// Image is what to execute; nil to seal what is at Path. It stays open.
+	Image *Image
+	// Limits of the process.
+	Limits Limits
 	// RunDir is the folder under which the island's socket lives; at most 57 bytes long, private to the user, not under
 	// /tmp.
 	RunDir string
@@ -73,4 +77,9 @@ type Exit struct {
 	Signal string
 	// Stderr is the end of what the process wrote to its standard error, at most 64 KiB.
 	Stderr string
+	// Stack is what the Go runtime of the island wrote when it gave up, from its first line on, at most 256 KiB: a panic, or
+	// the stacks that Interrogate asked for. Empty when there was none.
+	Stack string
+	// OutOfMemory is whether it gave up for want of memory.
+	OutOfMemory bool
 }

@@ -3,15 +3,15 @@ package process
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +52,10 @@ type Process struct {
 	runner *islandRunner
 	island *remote
 	dir    string // holds the socket; removed with the process
-	done   chan struct{}
+	socket string
+	// socketInfo is the socket as it was when the island had shaken hands.
+	socketInfo os.FileInfo
+	done       chan struct{}
 
 	stop    sync.Once
 	stopErr error
@@ -71,8 +74,14 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if opts.StartTimeout <= 0 {
 		opts.StartTimeout = defaultStartTimeout
 	}
-	if err := checkBinary(opts.Path, opts.SHA256); err != nil {
-		return nil, err
+	image := opts.Image
+	if image == nil {
+		sealed, err := Seal(opts.Path, opts.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		defer sealed.Close() // The process holds on to what it runs.
+		image = sealed
 	}
 	if len(opts.RunDir) > maxRunDir {
 		return nil, sdk.Errorf(sdk.InvalidArgument, "the folder %s is too long for the sockets of islands: %d bytes, at most %d",
@@ -97,7 +106,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		GRPCDialOptions:  dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r := newRunner(cmd, opts)
+			r := newRunner(cmd, image, opts)
 			if err := r.start(); err != nil {
 				return nil, err
 			}
@@ -113,6 +122,9 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		manifest, err = p.island.fetchManifest(callCtx)
 		cancel()
 		p.island.manifest = manifest
+	}
+	if err == nil {
+		p.socket, p.socketInfo, err = socketIn(dir)
 	}
 	if err != nil {
 		return nil, p.abandon(opts.Path, err)
@@ -251,39 +263,48 @@ func (p *Process) Stop(ctx context.Context) error {
 	return p.stopErr
 }
 
+// Interrogate ends an island that hangs, and gives it up to grace to write the stacks of its goroutines first, which are
+// in Exit then. It returns when Done is closed.
+func (p *Process) Interrogate(grace time.Duration) {
+	p.runner.interrogate(grace)
+	<-p.done
+}
+
+// Intact reports what has become of the island's socket: nil while it is there. Without it the connection that stands goes
+// on, but a lost one cannot be made again.
+func (p *Process) Intact() error {
+	info, err := os.Lstat(p.socket)
+	if err == nil && os.SameFile(info, p.socketInfo) {
+		return nil
+	}
+	return sdk.Errorf(sdk.Unavailable, "the socket %s is gone", p.socket)
+}
+
+// socketIn finds the socket that an island has made in its folder.
+func socketIn(dir string) (path string, info os.FileInfo, err error) {
+	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.Type()&fs.ModeSocket != 0 {
+			path = name
+			info, err = entry.Info()
+		}
+		return err
+	})
+	if err == nil && path == "" && runtime.GOOS != "windows" { // Where sockets do not look like any.
+		err = sdk.Errorf(sdk.Unavailable, "its socket is not in %s", dir)
+	}
+	return path, info, err
+}
+
+// Applied is how the process was really started.
+func (p *Process) Applied() Applied { return p.runner.applied }
+
 // Kill ends the process and its group at once and returns when Done is closed.
 func (p *Process) Kill() {
 	p.runner.kill()
 	<-p.done
-}
-
-// checkBinary reports what keeps a file from being started as an island.
-func checkBinary(path, wantSHA256 string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return sdk.Errorf(sdk.InvalidArgument, "there is no binary %s: build it, or correct \"binary\" in islands.hcl", path)
-	case err != nil:
-		return sdk.Errorf(sdk.InvalidArgument, "binary %s: %w", path, err)
-	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
-		return sdk.Errorf(sdk.InvalidArgument, "%s is not an executable file", path)
-	case wantSHA256 == "":
-		return nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return sdk.Errorf(sdk.InvalidArgument, "binary %s: %w", path, err)
-	}
-	defer func() { _ = file.Close() }()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return sdk.Errorf(sdk.Unavailable, "read %s: %w", path, err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != wantSHA256 {
-		return sdk.Errorf(sdk.InvalidArgument, "%s has the sha256 %s, not %s: somebody changed it, or \"sha256\" in islands.hcl is out of date",
-			path, got, wantSHA256)
-	}
-	return nil
 }
 
 // maxManifest bounds what describe may print.
@@ -292,12 +313,15 @@ const maxManifest = 1 << 20
 // Describe runs `path describe` and returns the manifest, without starting the island. The file must have that SHA-256
 // (lower-case hex) unless it is empty. Errors are InvalidArgument.
 func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error) {
-	if err := checkBinary(path, wantSHA256); err != nil {
+	image, err := Seal(path, wantSHA256)
+	if err != nil {
 		return sdk.Manifest{}, err
 	}
+	defer image.Close()
 	ctx, cancel := context.WithTimeout(ctx, defaultStartTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "describe")
+	image.run(cmd)
 	cmd.Env = environment(LaunchOptions{Logger: hclog.NewNullLogger()})
 	cmd.WaitDelay = drainGrace
 	ownGroup(cmd)

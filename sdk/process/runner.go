@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,8 +23,14 @@ type islandRunner struct {
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
 
+	image  *Image
+	limits Limits
+	// applied is how the process was started.
+	applied Applied
+
 	started time.Time
 	tail    tail
+	stacks  stacks
 	read    sync.WaitGroup // the reader of stderr
 
 	ended chan struct{} // closed when exit is set and the process group is gone
@@ -33,11 +40,14 @@ type islandRunner struct {
 var _ runner.Runner = (*islandRunner)(nil)
 
 // newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island.
-func newRunner(cmd *exec.Cmd, opts LaunchOptions) *islandRunner {
-	cmd.Path, cmd.Args, cmd.Stdin = opts.Path, []string{opts.Path}, nil
-	cmd.Env = append(environment(opts), cmd.Env...)
+func newRunner(cmd *exec.Cmd, image *Image, opts LaunchOptions) *islandRunner {
+	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
+	cmd.Env = slices.Concat(environment(opts), opts.Limits.environment(), cmd.Env)
 	ownGroup(cmd)
-	return &islandRunner{cmd: cmd, logger: opts.Logger, ended: make(chan struct{})}
+	return &islandRunner{
+		cmd: cmd, logger: opts.Logger, image: image, limits: opts.Limits, ended: make(chan struct{}),
+		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
+	}
 }
 
 // Start has nothing left to do: Launch starts the process before go-plugin sees it, so that it can be killed while
@@ -71,15 +81,23 @@ func (r *islandRunner) start() (err error) {
 	r.stdout, r.stderr, r.lifeline = stdout, stderr, lifeline
 	r.cmd.Stdout, r.cmd.Stderr = childStdout, childStderr
 	r.cmd.ExtraFiles = []*os.File{childLifeline}
-	if err = r.cmd.Start(); err != nil {
+	r.image.run(r.cmd)
+	r.applied.NotIsolated, err = start(r.cmd, r.ended)
+	if err != nil {
 		return err
 	}
+	r.applied.Isolated = r.applied.NotIsolated == ""
+	r.applied.MemoryBytes, r.applied.Processors, r.applied.Files = r.limits.Memory, r.limits.Processors, r.limits.Files
+	r.applied.Missing = limit(r.cmd.Process.Pid, r.limits)
 	for _, f := range []*os.File{childStdout, childStderr, childLifeline} {
 		_ = f.Close()
 	}
 	r.started = time.Now()
 	r.read.Go(func() {
-		readLines(io.TeeReader(r.stderr, &r.tail), func(line []byte) { logLine(r.logger, line) })
+		readLines(io.TeeReader(r.stderr, &r.tail), func(line []byte) {
+			r.stacks.line(line)
+			logLine(r.logger, line)
+		})
 	})
 	go r.wait()
 	return nil
@@ -104,6 +122,9 @@ func (r *islandRunner) wait() {
 	r.read.Wait()
 	_ = r.stderr.Close()
 	r.exit.Stderr = r.tail.String()
+	if r.exit.Code != 0 {
+		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved()
+	}
 }
 
 // Wait returns when the process is gone.
@@ -127,6 +148,23 @@ func (r *islandRunner) kill() {
 	}
 }
 
+// interrogate has the process write its stacks and end, and ends it when it does not. One that was stopped goes on for that.
+func (r *islandRunner) interrogate(grace time.Duration) {
+	select {
+	case <-r.ended:
+		return
+	default:
+	}
+	askForStacks(r.cmd.Process.Pid)
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
+	select {
+	case <-r.ended:
+	case <-patience.C:
+		r.kill()
+	}
+}
+
 // Stdout is where go-plugin reads the handshake.
 func (r *islandRunner) Stdout() io.ReadCloser { return r.stdout }
 
@@ -134,7 +172,7 @@ func (r *islandRunner) Stdout() io.ReadCloser { return r.stdout }
 func (r *islandRunner) Stderr() io.ReadCloser { return io.NopCloser(bytes.NewReader(nil)) }
 
 // Name is the path of the binary.
-func (r *islandRunner) Name() string { return r.cmd.Path }
+func (r *islandRunner) Name() string { return r.image.Path() }
 
 // ID is the process' number.
 func (r *islandRunner) ID() string { return strconv.Itoa(r.cmd.Process.Pid) }

@@ -65,6 +65,7 @@ func Serve(manifest sdk.Manifest, island sdk.IslandComponent) {
 		Level: levelFromEnv(), ReplaceAttr: readableDuration,
 	})})
 	served := newServed(manifest, island, logger)
+	guard()
 	// The host decides when an island ends, and drains it first; go-plugin ignores the interrupt only.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 	watchLifeline(served)

@@ -166,11 +166,13 @@ func TestAGrandchildDoesNotHideTheDeath(t *testing.T) {
 }
 
 func TestNoIslandOutlivesItsHost(t *testing.T) {
-	for name, does := range map[string]string{"idle": "", "with a Shutdown that hangs": "hang in shutdown"} {
+	for name, tc := range map[string]struct{ does, role string }{
+		"idle": {}, "with a Shutdown that hangs": {does: "hang in shutdown"}, "that does not listen": {role: "deaf"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := runDir(t)
-			host := exec.CommandContext(t.Context(), executable(t), dir, does)
-			host.Env = append(os.Environ(), roleVariable+"=host")
+			host := exec.CommandContext(t.Context(), executable(t), dir, tc.does)
+			host.Env = append(os.Environ(), roleVariable+"=host", "ISLAND_ROLE="+tc.role)
 			out, err := host.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -189,9 +191,8 @@ func TestNoIslandOutlivesItsHost(t *testing.T) {
 			if err := host.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			_ = host.Wait() // It was killed.
-			gone(t, pid, time.Second)
-			empty(t, dir)
+			_ = host.Wait()           // It was killed.
+			gone(t, pid, time.Second) // Its folder is left to whoever sweeps after the host.
 		})
 	}
 }

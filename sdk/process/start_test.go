@@ -45,6 +45,8 @@ func TestBinariesThatAreNoIslands(t *testing.T) {
 		"missing":            {path: filepath.Join(t.TempDir(), "none"), kind: sdk.InvalidArgument, words: []string{"there is no binary", "islands.hcl"}},
 		"a folder":           {path: t.TempDir(), kind: sdk.InvalidArgument, words: []string{"is not an executable file"}},
 		"not executable":     {path: plain, kind: sdk.InvalidArgument, words: []string{"is not an executable file"}},
+		"open to everybody":  {path: open(t, 0o777, 0o755), kind: sdk.InvalidArgument, words: []string{"may be changed by everybody", "chmod o-w"}},
+		"in an open folder":  {path: open(t, 0o755, 0o777), kind: sdk.InvalidArgument, words: []string{"a folder that everybody may write to", "chmod o-w"}},
 		"another checksum":   {path: executable(t), sha: strings.Repeat("0", 64), kind: sdk.InvalidArgument, words: []string{"has the sha256", strings.Repeat("0", 64)}},
 		"no interpreter":     {path: interpreterless(t), kind: sdk.InvalidArgument, words: []string{"cannot be executed"}},
 		"ends at once":       {path: script(t, "exit 0"), kind: sdk.Unavailable, words: nil},
@@ -75,6 +77,18 @@ func TestBinariesThatAreNoIslands(t *testing.T) {
 			empty(t, dir)
 		})
 	}
+}
+
+// open is a script with that mode, in a folder with that mode.
+func open(t *testing.T, mode, folder os.FileMode) string {
+	t.Helper()
+	path := script(t, "exit 0")
+	for name, m := range map[string]os.FileMode{path: mode, filepath.Dir(path): folder} {
+		if err := os.Chmod(name, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 // interpreterless is an executable file that nothing can execute.

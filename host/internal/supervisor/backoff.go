@@ -19,7 +19,7 @@ type record struct {
 
 // crashed notes a crash and returns how long to wait before the next start. An island that ran and then crashed for the
 // first time is started again at once, because whoever waits for it should not have to wait longer than it takes. One that
-// ran out of memory waits for the longer half of the longest pause, because it would soon be there again.
+// runs out of memory more than once waits for the longer half of the longest pause, because it would soon be there again.
 func (r *record) crashed(at time.Time, ran bool, cause Cause) time.Duration {
 	recent := r.crashes[:0]
 	for _, crash := range r.crashes {
@@ -34,10 +34,10 @@ func (r *record) crashed(at time.Time, ran bool, cause Cause) time.Duration {
 	case r.open || len(r.crashes) >= r.policy.MaxCrashes:
 		r.open = true
 		return r.policy.ProbeEvery
-	case cause == CauseOutOfMemory:
-		return r.policy.BackoffMax/2 + rand.N(r.policy.BackoffMax/2+1)
 	case ran && r.failures == 1:
 		return 0
+	case cause == CauseOutOfMemory:
+		return r.policy.BackoffMax/2 + rand.N(r.policy.BackoffMax/2+1)
 	default:
 		ceiling := r.policy.BackoffMin
 		for range r.pauses {

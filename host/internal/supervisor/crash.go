@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 	CauseHang   Cause = "hang"   // it missed its health deadlines and was killed
 	CauseStart  Cause = "start"  // it could not be started or initialized
 
-	// CauseOutOfMemory is retried after the longer half of the pauses: what did not fit will hardly fit at once.
+	// CauseOutOfMemory is retried after long pauses when it comes again: what did not fit will hardly fit at once.
 	CauseOutOfMemory Cause = "out_of_memory"
 	// CauseSocket is a socket file that is gone: nobody new could connect. The island is replaced while it goes on answering.
 	CauseSocket Cause = "socket"
@@ -113,22 +114,35 @@ type failedStart struct {
 	process Process
 	// ended is whether the process ended by itself, so that its exit says something.
 	ended bool
+	// hide knows the secrets that the island was handed; nil when it was handed none.
+	hide *redactor
 }
 
 // refused is a start that failed before there was a process.
-func refused(err error, cause Cause) *failedStart {
-	if cause == "" {
-		cause = CauseStart
-		if sdk.KindOf(err) == sdk.InvalidArgument {
-			cause = CauseConfiguration
-		}
+func refused(err error) *failedStart {
+	failed := &failedStart{err: err, cause: CauseStart}
+	switch {
+	case errors.Is(err, process.ErrChecksum):
+		failed.cause = CauseChecksum
+	case sdk.KindOf(err) == sdk.InvalidArgument:
+		failed.cause = CauseConfiguration
 	}
-	return &failedStart{err: err, cause: cause}
+	return failed
+}
+
+// reason is the error without the secrets that the island may have put into it.
+func (f *failedStart) reason() error {
+	text := f.err.Error()
+	if hidden := f.hide.text(text); hidden != text {
+		return sdk.Errorf(sdk.KindOf(f.err), "%s", hidden)
+	}
+	return f.err
 }
 
 // crash is the report of the start.
 func (f *failedStart) crash() *Crash {
 	crash := &Crash{At: time.Now(), Cause: f.cause, Code: -1, Error: f.err.Error()}
+	defer func() { f.hide.crash(crash) }()
 	if f.process == nil {
 		return crash
 	}

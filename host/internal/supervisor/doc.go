@@ -14,15 +14,30 @@
 // stopped once they have ended or their time is up. Streams live until they break and are not waited for, nor are the
 // supervisor's own calls.
 //
-// Failures fall into two classes. Configuration — a binary that is not the island it should be, a wrong checksum, another
-// protocol, settings that Initialize refuses with InvalidArgument — does not mend by itself and is never retried; at the
-// start of the host it fails Start, later the island stays failed until an operator restarts it. Everything else is a
-// crash and is retried: the first one after a healthy period at once, the next ones after a full-jitter exponential pause.
-// Too many crashes within the window open a breaker, which one probe at a time tries to close.
+// What an island runs are bytes, sealed when its file was read (process.Image), so that it comes back from a crash as it
+// was, whatever became of the file meanwhile; a restart, a swap and a reload read the file anew.
+//
+// A crash has a class, Cause, and each its policy. Configuration and checksum — a binary that is not the island it should
+// be, another protocol, settings that Initialize refuses with InvalidArgument — do not mend by themselves and are never
+// retried; at the start of the host they fail Start, later the island stays failed until an operator does something. The
+// rest is retried: the first crash after a healthy period at once, the next ones after a full-jitter exponential pause,
+// want of memory after a long one. Too many crashes within the window open a breaker, which one probe at a time tries to
+// close. An island whose socket file is gone still answers, and is replaced while it does.
+//
+// An island changes (Swap, Apply) in two steps, so that several change together or not at all: each keeper prepares a
+// successor beside the generation that runs, and when all are ready, all move, each by one pointer. Streams cannot be moved
+// by a pointer: who holds one (Hold) is told that it is superseded and opens the next before it lets go of the last; the
+// old generation waits for that, then for calls in flight, and is stopped. An island that says StopFirst is launched beside
+// its predecessor but initialized only after that has stopped, and those go first, because they can fail at a time when
+// something has changed already: then the predecessor is started again from the bytes it had.
 //
 // Start waits until each island of a layer runs or has failed its first try, and goes on to the next layer either way:
 // islands never call each other, so one that needs a few tries more holds nobody up.
 //
 // An island that reports itself degraded or failed is left alone, because it answers; restarting it would not bring its
-// upstream back. One that misses its health deadline several times in a row hangs, and is killed and counted as a crash.
+// upstream back. One that misses its health deadline several times in a row hangs: it is asked for its stacks, killed and
+// counted as a crash.
+//
+// Crash reports are for operators and outlive the host: one file each, written beside its place and renamed, the last ten
+// of each island. What an island's configuration calls secret is redacted in them and in the island's log lines.
 package supervisor

@@ -34,7 +34,9 @@ type fakeProcess struct {
 	initialize func(context.Context, sdk.Config) error
 	health     atomic.Pointer[sdk.Health]
 	frozen     atomic.Bool // answers nothing until the caller gives up
+	torn       atomic.Bool // without its socket
 	unkillable bool
+	handedOut  bool
 
 	mu      sync.Mutex
 	stopped int
@@ -62,6 +64,28 @@ func (p *fakeProcess) Stop(ctx context.Context) error {
 	}
 	p.die(0, "")
 	return err
+}
+
+func (p *fakeProcess) Applied() process.Applied { return process.Applied{SHA256: "sum of " + p.name} }
+
+func (p *fakeProcess) Intact() error {
+	if p.torn.Load() {
+		return sdk.Errorf(sdk.Unavailable, "the socket is gone")
+	}
+	return nil
+}
+
+// Interrogate takes a second.
+func (p *fakeProcess) Interrogate(grace time.Duration) {
+	if p.unkillable {
+		<-p.farm.rest
+		return
+	}
+	time.Sleep(min(grace, time.Second))
+	p.end.Do(func() {
+		p.exit = process.Exit{At: time.Now(), Uptime: time.Since(p.born), Code: 2, Stack: "SIGQUIT: quit"}
+		close(p.done)
+	})
 }
 
 func (p *fakeProcess) Kill() {
@@ -184,6 +208,7 @@ func (f *fakeFarm) launch(ctx context.Context, opts process.LaunchOptions) (Proc
 			return nil, err
 		}
 	}
+	p.handedOut = true
 	return p, nil
 }
 
@@ -220,6 +245,7 @@ func newBench(t *testing.T, specs []Spec, change func(*fakeFarm, *Options)) *ben
 	log := &lines{}
 	opts := Options{
 		Launch: farm.launch,
+		Seal:   func(string, string) (*process.Image, error) { return &process.Image{}, nil },
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: log, DisableTime: true}),
 	}
 	for _, spec := range specs {

@@ -21,6 +21,9 @@ type generation struct {
 	island   process.Island
 	manifest sdk.Manifest
 	calls    *calls
+	// hide knows the secrets that the island was handed.
+	hide *redactor
+	born time.Time
 	// superseded is closed once a successor answers in its place.
 	superseded chan struct{}
 	// health as first answered, and whether it was.
@@ -29,23 +32,27 @@ type generation struct {
 }
 
 // open starts a process and checks that it is the island it should be. Of a start that failed no process is left.
-func open(ctx context.Context, opts *Options, spec *Spec, sealed *process.Image, hide *redactor) (*generation, *failedStart) {
-	g := &generation{calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}, superseded: make(chan struct{})}
-	launch := process.LaunchOptions{
-		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, RunDir: opts.RunDir, Env: spec.Env,
-		Logger:   hide.logger(opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String())),
-		Observer: g.calls, StartTimeout: opts.StartTimeout,
+func open(ctx context.Context, opts *Options, spec *Spec, image *process.Image) (*generation, *failedStart) {
+	g := &generation{
+		calls: &calls{observer: opts.Observer, idle: make(chan struct{}, 1)}, hide: &redactor{}, born: time.Now(),
+		superseded: make(chan struct{}),
 	}
-	spec.confine(&launch, sealed)
-	p, err := opts.Launch(ctx, launch)
+	g.hide.learn(spec, sdk.Manifest{})
+	p, err := opts.Launch(ctx, process.LaunchOptions{
+		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, Image: image, RunDir: opts.RunDir, Env: spec.Env, Limits: spec.Limits,
+		Logger:   g.hide.logger(opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String())),
+		Observer: g.calls, StartTimeout: opts.StartTimeout,
+	})
 	if err != nil {
-		return nil, refused(err, "")
+		failed := refused(err)
+		failed.hide = g.hide
+		return nil, failed
 	}
 	g.process, g.island, g.manifest = p, p.Island(), p.Manifest()
-	hide.learn(spec, g.manifest)
+	g.hide.learn(spec, g.manifest)
 	if err := checkManifest(spec, g.manifest); err != nil {
 		g.kill()
-		return nil, &failedStart{err: err, cause: CauseConfiguration, process: p}
+		return nil, &failedStart{err: err, cause: CauseConfiguration, process: p, hide: g.hide}
 	}
 	return g, nil
 }
@@ -60,7 +67,7 @@ func (g *generation) initialize(ctx context.Context, opts *Options, spec *Spec) 
 	if err != nil {
 		ended := endsSoon(g.process)
 		g.kill()
-		failed := &failedStart{err: fmt.Errorf("initialize: %w", err), cause: CauseStart, process: g.process, ended: ended}
+		failed := &failedStart{err: fmt.Errorf("initialize: %w", err), cause: CauseStart, process: g.process, ended: ended, hide: g.hide}
 		if sdk.KindOf(err) == sdk.InvalidArgument {
 			failed.cause = CauseConfiguration
 		}
@@ -90,7 +97,7 @@ func (g *generation) proven(ctx context.Context, every Health) *failedStart {
 		}
 		ended := endsSoon(g.process)
 		g.kill()
-		return &failedStart{err: err, cause: CauseStart, process: g.process, ended: ended}
+		return &failedStart{err: err, cause: CauseStart, process: g.process, ended: ended, hide: g.hide}
 	}
 	return nil
 }

@@ -38,9 +38,11 @@ type keeper struct {
 	opts    *Options
 	notify  *notifier
 	reports *reports
-	hide    redactor
 	// spec is what the island is right now. Only run changes it.
 	spec atomic.Pointer[Spec]
+
+	// before is how many generations the island had when another keeper kept it.
+	before uint64
 
 	commands chan command
 	// settled is closed once the first try to start has an outcome; refused holds it when it is permanent.
@@ -61,14 +63,19 @@ type keeper struct {
 	// What follows belongs to run alone.
 	record      record
 	generations uint64
+	ran         bool // whether a generation of this keeper ever ran
 	restarts    int
 	lastHealth  sdk.Status
-	replies     []chan error
+	// replies are told what comes of the next start.
+	replies []func(error)
 	// image holds the bytes that the island runs, so that it comes back from a crash as it was; nil before the first start,
 	// and where nothing is sealed.
 	image *process.Image
 	// pending is a change that is on its way.
 	pending *succession
+
+	// sum is the checksum of image, nil when there is none.
+	sum atomic.Pointer[string]
 }
 
 func newKeeper(spec Spec, opts *Options, notify *notifier, reports *reports) *keeper {
@@ -84,7 +91,6 @@ func newKeeper(spec Spec, opts *Options, notify *notifier, reports *reports) *ke
 		record: record{policy: spec.Restart},
 	}
 	k.spec.Store(&spec)
-	k.hide.learn(&spec, sdk.Manifest{})
 	return k
 }
 
@@ -112,7 +118,7 @@ func (k *keeper) run(ctx context.Context, waits bool) {
 // settle answers everyone who waits for the outcome of a start.
 func (k *keeper) settle(outcome, refused error) {
 	for _, reply := range k.replies {
-		reply <- outcome
+		reply(outcome)
 	}
 	k.replies = nil
 	select {
@@ -133,7 +139,7 @@ func (k *keeper) start(ctx context.Context) (*generation, bool) {
 	case failed != nil:
 		return k.startFailed(ctx, failed)
 	}
-	if k.generations > 0 {
+	if k.ran {
 		k.restarts++
 	}
 	k.started(g, time.Since(began))
@@ -142,14 +148,15 @@ func (k *keeper) start(ctx context.Context) (*generation, bool) {
 
 // launch starts a generation from the bytes that the island ran before, or from the file when there are none.
 func (k *keeper) launch(ctx context.Context, spec *Spec) (*generation, *failedStart) {
-	if k.image == nil {
+	if k.image == nil || k.image.Unsealed() != "" { // What is not sealed may have changed since.
 		image, failed := seal(k.opts, spec)
 		if failed != nil {
 			return nil, failed
 		}
-		k.image = image
+		k.image.Close()
+		k.hold(image)
 	}
-	g, failed := open(ctx, k.opts, spec, k.image, &k.hide)
+	g, failed := open(ctx, k.opts, spec, k.image)
 	if failed != nil {
 		return nil, failed
 	}
@@ -159,10 +166,21 @@ func (k *keeper) launch(ctx context.Context, spec *Spec) (*generation, *failedSt
 	return g, nil
 }
 
+// hold takes over the bytes that the island runs from now on.
+func (k *keeper) hold(image *process.Image) {
+	k.image = image
+	if image == nil {
+		k.sum.Store(nil)
+		return
+	}
+	sum := image.SHA256()
+	k.sum.Store(&sum)
+}
+
 // started publishes a generation.
 func (k *keeper) started(g *generation, took time.Duration) {
 	k.generations++
-	g.number = k.generations
+	k.ran, g.number = true, k.generations
 	k.lastHealth = sdk.StatusOK
 	k.current.Store(g)
 	spec, applied := k.spec.Load(), g.process.Applied()
@@ -182,15 +200,14 @@ func (k *keeper) started(g *generation, took time.Duration) {
 // startFailed deals with a start that failed.
 func (k *keeper) startFailed(ctx context.Context, failed *failedStart) (*generation, bool) {
 	crash := failed.crash()
-	k.hide.crash(crash)
-	err := fmt.Errorf("island %q: %w", k.name, failed.err)
+	err := fmt.Errorf("island %q: %w", k.name, failed.reason())
 	if !crash.Cause.permanent() {
 		retry := k.crashed(crash, false)
 		k.settle(err, nil)
 		return k.wait(ctx, retry)
 	}
 	k.image.Close()
-	k.image = nil // Whoever mends it will probably put another file there.
+	k.hold(nil) // Whoever mends it will probably put another file there.
 	k.note(crash)
 	k.update(func(s *IslandStatus) {
 		s.State, s.PID, s.LastCrash, s.LastError, s.Cause = StateFailed, 0, crash, crash.Error, crash.Cause
@@ -216,7 +233,7 @@ func (k *keeper) ended(ctx context.Context, g *generation, cause Cause) (*genera
 	if cause == CauseOutOfMemory {
 		crash.Limit = k.spec.Load().memoryLimit()
 	}
-	k.hide.crash(crash)
+	g.hide.crash(crash)
 	return k.wait(ctx, k.crashed(crash, true))
 }
 
@@ -239,7 +256,7 @@ func (k *keeper) crashed(crash *Crash, ran bool) time.Duration {
 	switch {
 	case k.record.open:
 		state = StateCrashLoop
-	case !ran && k.generations == 0:
+	case !ran && !k.ran:
 		state = StateStarting
 	}
 	reason := crash.reason()
@@ -271,7 +288,7 @@ func (k *keeper) tell(crash *Crash) {
 
 // wait pauses before the next start.
 func (k *keeper) wait(ctx context.Context, pause time.Duration) (*generation, bool) {
-	if pause <= 0 && k.pending == nil {
+	if pause <= 0 {
 		return nil, ctx.Err() == nil
 	}
 	timer := time.NewTimer(pause)
@@ -282,16 +299,12 @@ func (k *keeper) wait(ctx context.Context, pause time.Duration) (*generation, bo
 // pause waits for the time, for an operator's wish, or for a change that brings a generation of its own. It returns that
 // generation, nil when there is none, and whether to go on. A nil channel waits for ever.
 func (k *keeper) pause(ctx context.Context, over <-chan time.Time) (*generation, bool) {
-	due := false
 	for {
-		if due && k.pending == nil {
-			return nil, true
-		}
 		select {
 		case <-ctx.Done():
 			return nil, false
 		case <-over:
-			due, over = true, nil
+			return nil, true
 		case <-k.pending.ready():
 			k.prepared()
 		case commit := <-k.pending.decision():
@@ -307,10 +320,10 @@ func (k *keeper) pause(ctx context.Context, over <-chan time.Time) (*generation,
 			default:
 				if c.wish == wishRestart {
 					k.image.Close()
-					k.image = nil
+					k.hold(nil)
 				}
 				k.record.forget()
-				k.replies = append(k.replies, c.reply)
+				k.replies = append(k.replies, func(outcome error) { c.reply <- outcome })
 				k.update(func(s *IslandStatus) { s.State = StateStarting })
 				return nil, true
 			}

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/process"
 )
@@ -28,19 +30,19 @@ func TestACrashIsMendedAtOnce(t *testing.T) {
 			t.Errorf("the status is %+v", status)
 		}
 		want := Crash{
-			Island: "mood", At: time.Now(), Cause: CauseExit, Version: "1.0.0", Generation: 1, PID: first.pid,
-			Uptime: 2 * time.Minute, Code: -1, Signal: "killed", Stderr: "last words",
+			ID: time.Now().UTC().Format(stampLayout), Island: "mood", At: time.Now(), Cause: CauseSignal, Version: "1.0.0", Generation: 1, PID: first.pid,
+			Uptime: 2 * time.Minute, Code: -1, Signal: "killed", Stderr: "last words", Applied: &process.Applied{SHA256: "sum of mood"},
 		}
-		if status.LastCrash == nil || *status.LastCrash != want {
-			t.Errorf("the crash is %+v, want %+v", status.LastCrash, want)
+		if diff := cmp.Diff(&want, status.LastCrash); diff != "" {
+			t.Errorf("the crash (-want +got):\n%s", diff)
 		}
-		if len(told) != 1 || told[0] != want {
-			t.Errorf("told of %+v", told)
+		if diff := cmp.Diff([]Crash{want}, told); diff != "" {
+			t.Errorf("what was told (-want +got):\n%s", diff)
 		}
 		if island, err := b.Island("mood"); err != nil || island != process.Island(b.farm.latest("mood")) {
 			t.Errorf("the stand-in is %v, %v", island, err)
 		}
-		const line = "[ERROR] Island crashed: island=mood layer=external_services cause=exit exit=-1 signal=killed uptime=2m0s restart_in=0s"
+		const line = "[ERROR] Island crashed: island=mood layer=external_services cause=signal exit=-1 signal=killed uptime=2m0s restart_in=0s"
 		if b.log.count(line) != 1 {
 			t.Errorf("no line %q in:\n%s", line, b.log)
 		}
@@ -131,10 +133,10 @@ func TestBackoff(t *testing.T) {
 	for range 300 {
 		r := record{policy: policy}
 		for i := range longest {
-			longest[i] = max(longest[i], r.crashed(now, true))
+			longest[i] = max(longest[i], r.crashed(now, true, CauseExit))
 		}
 		r.healthy()
-		if pause := r.crashed(now, true); pause != 0 {
+		if pause := r.crashed(now, true, CauseExit); pause != 0 {
 			t.Fatalf("the first crash after a healthy time waits %v", pause)
 		}
 	}
@@ -149,7 +151,7 @@ func TestBackoff(t *testing.T) {
 		t.Errorf("the first crash waits %v", longest[0])
 	}
 	r := record{policy: policy}
-	if r.crashed(now, false); r.pauses != 1 {
+	if r.crashed(now, false, CauseStart); r.pauses != 1 {
 		t.Error("a start that failed is retried without a pause")
 	}
 }
@@ -162,15 +164,52 @@ func TestAHangIsKilled(t *testing.T) {
 		hung.frozen.Store(true)
 		start := time.Now()
 		<-hung.done
-		if took := time.Since(start); took > 3*5*time.Second+2*time.Second {
+		if took := time.Since(start); took > 3*5*time.Second+3*time.Second {
 			t.Errorf("the hang was noticed after %v", took)
 		}
 		status := b.state("mood", StateRunning)
-		if status.LastCrash == nil || status.LastCrash.Cause != CauseHang || status.Generation != 2 {
+		if status.LastCrash == nil || status.LastCrash.Cause != CauseHang || status.LastCrash.Stack != "SIGQUIT: quit" || status.Generation != 2 {
 			t.Errorf("the status is %+v", status)
 		}
 		if b.log.count("Island missed a health deadline") != 3 || b.log.count("Island hangs and is killed") != 1 {
 			t.Errorf("the log is:\n%s", b.log)
+		}
+	})
+}
+
+func TestAnIslandWithoutItsSocketIsReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
+		torn := b.farm.latest("mood")
+		torn.torn.Store(true)
+		<-torn.done
+		status := b.state("mood", StateRunning)
+		if c := status.LastCrash; c == nil || c.Cause != CauseSocket || c.Generation != 1 || c.PID != torn.pid {
+			t.Errorf("the crash is %+v", c)
+		}
+		if status.Generation != 2 || status.Restarts != 0 || torn.stopped != 1 || status.Applied.SHA256 != "sum of mood" {
+			t.Errorf("stopped %d times, the status is %+v", torn.stopped, status)
+		}
+		if b.log.count("Socket of an island is gone, the island is replaced") != 1 {
+			t.Errorf("the log is:\n%s", b.log)
+		}
+	})
+}
+
+func TestOutOfMemoryIsNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
+		p := b.farm.latest("mood")
+		p.end.Do(func() {
+			p.exit = process.Exit{At: time.Now(), Code: 2, Stack: "fatal error: out of memory", OutOfMemory: true}
+			close(p.done)
+		})
+		synctest.Wait()
+		status := b.state("mood", StateRunning)
+		if c := status.LastCrash; c == nil || c.Cause != CauseOutOfMemory || c.Stack != "fatal error: out of memory" {
+			t.Errorf("the status is %+v", status)
 		}
 	})
 }

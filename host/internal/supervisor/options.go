@@ -3,6 +3,8 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,6 +33,11 @@ type Spec struct {
 	Settings map[string]any
 	Restart  Restart
 	Health   Health
+	// Limits of the process.
+	Limits process.Limits
+
+	// overridden is whether an operator's swap put Path in the place of the configured one.
+	overridden bool
 }
 
 // Restart says when to start an island again. Zero fields take their defaults.
@@ -65,9 +72,15 @@ type Process interface {
 	// Done is closed once nothing of the process is left; Exit may be asked after it.
 	Done() <-chan struct{}
 	Exit() process.Exit
-	// Stop calls Shutdown, bounded by the context, and returns once Done is closed. Kill does not ask first.
+	// Intact reports whether the island's socket is still there.
+	Intact() error
+	// Applied is how the process was really started.
+	Applied() process.Applied
+	// Stop calls Shutdown, bounded by the context, and returns once Done is closed. Kill does not ask first. Interrogate is a
+	// Kill that gives the process some time to write its stacks.
 	Stop(ctx context.Context) error
 	Kill()
+	Interrogate(grace time.Duration)
 }
 
 var _ Process = (*process.Process)(nil)
@@ -77,10 +90,14 @@ type Options struct {
 	Islands []Spec
 	// RunDir is the folder under which the islands' sockets live.
 	RunDir string
+	// CrashDir is the folder in which crash reports are kept beyond the life of the host; empty for none.
+	CrashDir string
 	// Logger for the supervisor's own lines and, under each island's name, the island's; nil for none.
 	Logger hclog.Logger
 	// Launch starts a process; process.Launch when nil.
 	Launch func(ctx context.Context, opts process.LaunchOptions) (Process, error)
+	// Seal reads an island's binary, which must have a checksum; process.Seal when nil.
+	Seal func(path, sha256 string) (*process.Image, error)
 	// Observer watches every call to an island; nil for none.
 	Observer process.Observer
 	// OnChange is told of each change of an island's state, generation or health, in order and one at a time. To a
@@ -96,6 +113,8 @@ type Options struct {
 	DrainTimeout time.Duration
 	// StopTimeout bounds an island's Shutdown; 5 s.
 	StopTimeout time.Duration
+	// StackTimeout bounds the writing of its stacks by an island that hangs; 2 s.
+	StackTimeout time.Duration
 }
 
 // withDefaults returns the options with everything filled in.
@@ -112,10 +131,14 @@ func (o Options) withDefaults() Options {
 			return p, nil
 		}
 	}
+	if o.Seal == nil {
+		o.Seal = process.Seal
+	}
 	o.StartTimeout = cmp.Or(o.StartTimeout, 10*time.Second)
 	o.InitializeTimeout = cmp.Or(o.InitializeTimeout, 30*time.Second)
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 5*time.Second)
 	o.StopTimeout = cmp.Or(o.StopTimeout, 5*time.Second)
+	o.StackTimeout = cmp.Or(o.StackTimeout, 2*time.Second)
 	return o
 }
 
@@ -136,4 +159,20 @@ func (s Spec) withDefaults() Spec {
 		Misses:   cmp.Or(s.Health.Misses, 3),
 	}
 	return s
+}
+
+// memoryLimit is the bound on the island's memory, in words; empty when there is none.
+func (s *Spec) memoryLimit() string {
+	if s.Limits.Memory == 0 {
+		return ""
+	}
+	return fmt.Sprintf("memory %d MiB", s.Limits.Memory>>20)
+}
+
+// same reports whether an island of the other spec would be the same process, apart from what its file holds. How it is
+// kept alive may differ.
+func (s *Spec) same(other *Spec) bool {
+	a, b := *s, *other
+	a.Restart, a.Health, a.overridden = b.Restart, b.Health, b.overridden
+	return reflect.DeepEqual(a, b)
 }

@@ -192,7 +192,7 @@ func TestKill(t *testing.T) {
 		t.Logf("answers again after %v", untilAnswers(t, s, i+2))
 	}
 	crashes, err := s.Crashes("mood")
-	if err != nil || len(crashes) != 8 || crashes[0].Signal != "killed" || crashes[0].Code != -1 || crashes[0].Cause != CauseExit {
+	if err != nil || len(crashes) != 8 || crashes[0].Signal != "killed" || crashes[0].Code != -1 || crashes[0].Cause != CauseSignal {
 		t.Errorf("the crashes are %+v, %v", crashes, err)
 	}
 	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines || openFiles(t) > files; {
@@ -263,7 +263,7 @@ func TestRestartDrains(t *testing.T) {
 			}
 		})
 	}
-	g := s.keepers[0].current.Load()
+	g := s.roster.Load().keepers[0].current.Load()
 	eventually(t, "all calls in flight", func() bool { return g.calls.inFlight.Load() == 20 })
 	calls.Go(func() {
 		if err := s.Restart(t.Context(), "mood"); err != nil {

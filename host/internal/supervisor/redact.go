@@ -25,7 +25,9 @@ const redacted = "[redacted]"
 
 // redactor replaces in what an island wrote what its configuration calls a secret: settings that its manifest marks so,
 // and the values of its environment. It cannot recognise a secret that the island has transformed.
-type redactor struct{ replace atomic.Pointer[strings.Replacer] }
+type redactor struct {
+	replace atomic.Pointer[strings.Replacer]
+}
 
 // learn takes over an island's secrets.
 func (r *redactor) learn(spec *Spec, manifest sdk.Manifest) {
@@ -93,6 +95,9 @@ func each(value any, do func(string)) {
 
 // text returns a text without the secrets in it.
 func (r *redactor) text(text string) string {
+	if r == nil {
+		return text
+	}
 	if replace := r.replace.Load(); replace != nil {
 		return replace.Replace(text)
 	}
@@ -135,23 +140,37 @@ func (l *redactingLogger) args(args []any) []any {
 	return out
 }
 
+// Log implements hclog.Logger.
 func (l *redactingLogger) Log(level hclog.Level, msg string, args ...any) {
 	l.Logger.Log(level, l.hide.text(msg), l.args(args)...)
 }
+
+// Trace implements hclog.Logger.
 func (l *redactingLogger) Trace(msg string, args ...any) { l.Log(hclog.Trace, msg, args...) }
+
+// Debug implements hclog.Logger.
 func (l *redactingLogger) Debug(msg string, args ...any) { l.Log(hclog.Debug, msg, args...) }
-func (l *redactingLogger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
-func (l *redactingLogger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
+
+// Info implements hclog.Logger.
+func (l *redactingLogger) Info(msg string, args ...any) { l.Log(hclog.Info, msg, args...) }
+
+// Warn implements hclog.Logger.
+func (l *redactingLogger) Warn(msg string, args ...any) { l.Log(hclog.Warn, msg, args...) }
+
+// Error implements hclog.Logger.
 func (l *redactingLogger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
 
+// With implements hclog.Logger.
 func (l *redactingLogger) With(args ...any) hclog.Logger {
 	return &redactingLogger{l.Logger.With(l.args(args)...), l.hide}
 }
 
+// Named implements hclog.Logger.
 func (l *redactingLogger) Named(name string) hclog.Logger {
 	return &redactingLogger{l.Logger.Named(name), l.hide}
 }
 
+// ResetNamed implements hclog.Logger.
 func (l *redactingLogger) ResetNamed(name string) hclog.Logger {
 	return &redactingLogger{l.Logger.ResetNamed(name), l.hide}
 }

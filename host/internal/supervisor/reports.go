@@ -38,8 +38,8 @@ const stampLayout = "20060102T150405.000000000Z"
 
 // Names of what is ours in an island's folder: a report, and one that was not finished.
 var (
-	reportName   = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{9}Z\.json$`)
-	unfinished   = regexp.MustCompile(`^\.[0-9]{8}T[0-9]{6}\.[0-9]{9}Z\.json\.[0-9]+$`)
+	reportName   = regexp.MustCompile(`^\d{8}T\d{6}\.\d{9}Z\.json$`)
+	unfinished   = regexp.MustCompile(`^\.\d{8}T\d{6}\.\d{9}Z\.json\.\d+$`)
 	islandFolder = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 )
 

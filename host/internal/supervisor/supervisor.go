@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -16,9 +17,11 @@ import (
 // Supervisor keeps islands alive. It lives once: New, Start, Stop. All methods may be called concurrently.
 type Supervisor struct {
 	opts    Options
-	keepers []*keeper // in the order of Options.Islands
-	byName  map[string]*keeper
+	roster  atomic.Pointer[roster]
 	notify  *notifier
+	reports *reports
+	// changing is held by whoever changes what the islands are.
+	changing chan struct{}
 
 	mu      sync.Mutex
 	begun   bool
@@ -28,21 +31,49 @@ type Supervisor struct {
 	stopErr error                          // of Stop, once closed
 }
 
+// roster is who is kept. It is never changed.
+type roster struct {
+	keepers []*keeper // in the order of the configuration
+	byName  map[string]*keeper
+}
+
+func newRoster(keepers []*keeper) *roster {
+	r := &roster{keepers: keepers, byName: make(map[string]*keeper, len(keepers))}
+	for _, k := range keepers {
+		r.byName[k.name] = k
+	}
+	return r
+}
+
 // New checks the options and returns a supervisor that has started nothing. Names must be unique and not empty.
 func New(opts Options) (*Supervisor, error) {
+	if err := checkNames(opts.Islands); err != nil {
+		return nil, err
+	}
 	s := &Supervisor{
-		opts: opts.withDefaults(), byName: map[string]*keeper{}, notify: newNotifier(opts.OnChange),
+		opts: opts.withDefaults(), notify: newNotifier(opts.OnChange), changing: make(chan struct{}, 1),
 		cancel: map[*keeper]context.CancelFunc{}, closing: make(chan struct{}), closed: make(chan struct{}),
 	}
-	for _, spec := range opts.Islands {
-		if spec.Name == "" || s.byName[spec.Name] != nil {
-			return nil, sdk.Errorf(sdk.InvalidArgument, "island %q: names must be unique and not empty", spec.Name)
-		}
-		k := newKeeper(spec, &s.opts, s.notify)
-		s.keepers = append(s.keepers, k)
-		s.byName[spec.Name] = k
+	s.reports = newReports(opts.CrashDir, s.opts.Logger)
+	s.reports.sweep()
+	keepers := make([]*keeper, len(opts.Islands))
+	for i, spec := range opts.Islands {
+		keepers[i] = newKeeper(spec, &s.opts, s.notify, s.reports)
 	}
+	s.roster.Store(newRoster(keepers))
 	return s, nil
+}
+
+// checkNames reports a name that is not unique or empty.
+func checkNames(specs []Spec) error {
+	seen := make(map[string]bool, len(specs))
+	for _, spec := range specs {
+		if spec.Name == "" || seen[spec.Name] {
+			return sdk.Errorf(sdk.InvalidArgument, "island %q: names must be unique and not empty", spec.Name)
+		}
+		seen[spec.Name] = true
+	}
+	return nil
 }
 
 // Start starts every enabled island, the lowest layer first and in parallel within one. It returns once each runs or has
@@ -58,6 +89,7 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	s.begun = true
 	s.mu.Unlock()
 	go s.notify.run()
+	go s.reports.run()
 
 	err := s.startLayers(ctx)
 	if err == nil {
@@ -86,15 +118,16 @@ func (s *Supervisor) startLayers(ctx context.Context) error {
 // layers returns the enabled islands by layer, the lowest first.
 func (s *Supervisor) layers() [][]*keeper {
 	var enabled []*keeper
-	for _, k := range s.keepers {
-		if k.spec.Enabled {
+	for _, k := range s.roster.Load().keepers {
+		if k.spec.Load().Enabled {
 			enabled = append(enabled, k)
 		}
 	}
-	slices.SortStableFunc(enabled, func(a, b *keeper) int { return cmp.Compare(a.spec.Layer, b.spec.Layer) })
+	layer := func(k *keeper) sdk.Layer { return k.spec.Load().Layer }
+	slices.SortStableFunc(enabled, func(a, b *keeper) int { return cmp.Compare(layer(a), layer(b)) })
 	var layers [][]*keeper
 	for i, k := range enabled {
-		if i == 0 || enabled[i-1].spec.Layer != k.spec.Layer {
+		if i == 0 || layer(enabled[i-1]) != layer(k) {
 			layers = append(layers, nil)
 		}
 		layers[len(layers)-1] = append(layers[len(layers)-1], k)
@@ -105,7 +138,7 @@ func (s *Supervisor) layers() [][]*keeper {
 // startLayer starts the keepers of a layer and waits for the outcome of each one's first try.
 func (s *Supervisor) startLayer(ctx context.Context, layer []*keeper) error {
 	for _, k := range layer {
-		if !s.keep(ctx, k) {
+		if !s.keep(ctx, k, false) {
 			return errStopped
 		}
 	}
@@ -115,7 +148,7 @@ func (s *Supervisor) startLayer(ctx context.Context, layer []*keeper) error {
 		case <-k.settled:
 			errs = append(errs, k.refused)
 		case <-ctx.Done():
-			return fmt.Errorf("island %q: start: %w", k.spec.Name, context.Cause(ctx))
+			return fmt.Errorf("island %q: start: %w", k.name, context.Cause(ctx))
 		case <-s.closing:
 			return errStopped
 		}
@@ -126,8 +159,9 @@ func (s *Supervisor) startLayer(ctx context.Context, layer []*keeper) error {
 // errStopped is what a Start returns that a Stop interrupted.
 var errStopped = sdk.Errorf(sdk.Canceled, "the supervisor was stopped while it started")
 
-// keep lets a keeper run, unless everything is being stopped. A keeper outlives the context of Start.
-func (s *Supervisor) keep(ctx context.Context, k *keeper) bool {
+// keep lets a keeper run, unless everything is being stopped. A keeper outlives the context of Start. One that waits starts
+// nothing before a change tells it to.
+func (s *Supervisor) keep(ctx context.Context, k *keeper, waits bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -137,7 +171,7 @@ func (s *Supervisor) keep(ctx context.Context, k *keeper) bool {
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel[k] = cancel
-	go k.run(life)
+	go k.run(life, waits)
 	return true
 }
 
@@ -164,6 +198,10 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	defer close(s.closed)
 
 	var errs []error
+	select {
+	case s.changing <- struct{}{}: // Whoever changes something has heard of the end and leaves all as it is.
+	case <-ctx.Done():
+	}
 	layers := s.layers()
 	slices.Reverse(layers)
 	for _, layer := range layers {
@@ -172,25 +210,27 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 		errs = append(errs, s.stopAll(ctx, others), s.stopAll(ctx, stores))
 	}
 	s.notify.close()
+	s.reports.close()
 	if begun {
-		errs = append(errs, s.farewell(ctx))
+		errs = append(errs, s.farewell(ctx, s.notify.done, "the receiver of island changes does not return"),
+			s.farewell(ctx, s.reports.done, "the crash reports cannot be written to the end"))
 	}
 	s.stopErr = errors.Join(errs...)
 	return s.stopErr
 }
 
-// farewell waits until the receiver of changes has heard of the last one.
-func (s *Supervisor) farewell(ctx context.Context) error {
+// farewell waits until somebody is done with what was handed over last.
+func (s *Supervisor) farewell(ctx context.Context, done <-chan struct{}, otherwise string) error {
 	select {
-	case <-s.notify.done:
+	case <-done:
 		return nil
 	default:
 	}
 	select {
-	case <-s.notify.done:
+	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the receiver of island changes does not return: %w", context.Cause(ctx))
+		return fmt.Errorf("%s: %w", otherwise, context.Cause(ctx))
 	}
 }
 
@@ -201,7 +241,7 @@ func (s *Supervisor) stopAll(ctx context.Context, keepers []*keeper) error {
 	for i, k := range keepers {
 		all.Go(func() {
 			if err := s.stopOne(ctx, k); err != nil {
-				errs[i] = fmt.Errorf("stop island %q: %w", k.spec.Name, err)
+				errs[i] = fmt.Errorf("stop island %q: %w", k.name, err)
 			}
 		})
 	}
@@ -225,6 +265,7 @@ func (s *Supervisor) stopOne(ctx context.Context, k *keeper) error {
 	if g != nil {
 		err = k.end(ctx, g)
 	}
+	k.leaving.Wait()
 	k.update(func(status *IslandStatus) { status.State, status.PID = StateStopped, 0 })
 	k.opts.Logger.Info("Island stopped", k.fields()...)
 	return err
@@ -233,27 +274,43 @@ func (s *Supervisor) stopOne(ctx context.Context, k *keeper) error {
 // Island returns the stand-in of the island's running generation. It must not be kept: ask again for each call. NotFound
 // when there is no such island or it is disabled; Unavailable, with RetryAfter, while it does not run.
 func (s *Supervisor) Island(name string) (process.Island, error) {
+	g, err := s.running(name)
+	if err != nil {
+		return nil, err
+	}
+	return g.island, nil
+}
+
+// Hold is Island for whoever opens a stream, which lives as long as the generation. The channel is closed once another
+// generation has taken the place of this one, which is then given some time before it is stopped: the stream is to be
+// opened anew meanwhile. It is not closed when the island crashes, because that breaks the stream.
+func (s *Supervisor) Hold(name string) (process.Island, <-chan struct{}, error) {
+	g, err := s.running(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return g.island, g.superseded, nil
+}
+
+// running returns the generation of an island that runs.
+func (s *Supervisor) running(name string) (*generation, error) {
 	k, err := s.keeper(name)
 	if err != nil {
 		return nil, err
 	}
 	if g := k.current.Load(); g != nil {
-		return g.island, nil
+		return g, nil
 	}
 	return nil, &sdk.Error{
 		Kind: sdk.Unavailable, RetryAfter: time.Second,
-		Message: fmt.Sprintf("island %q does not run: its state is %s", name, k.snapshot().State),
+		Message: fmt.Sprintf("island %q does not run right now", name),
 	}
 }
 
-// Generation returns the number of the generation that Island would answer with, 0 while none runs.
+// Generation returns the number of the island's running generation, 0 while none runs.
 func (s *Supervisor) Generation(name string) uint64 {
-	k := s.byName[name]
-	if k == nil {
-		return 0
-	}
-	g := k.current.Load()
-	if g == nil {
+	g, err := s.running(name)
+	if err != nil {
 		return 0
 	}
 	return g.number
@@ -261,29 +318,31 @@ func (s *Supervisor) Generation(name string) uint64 {
 
 // keeper returns the keeper of an enabled island.
 func (s *Supervisor) keeper(name string) (*keeper, error) {
-	k := s.byName[name]
+	k := s.roster.Load().byName[name]
 	switch {
 	case k == nil:
 		return nil, sdk.Errorf(sdk.NotFound, "no island %q", name)
-	case !k.spec.Enabled:
+	case !k.spec.Load().Enabled:
 		return nil, sdk.Errorf(sdk.NotFound, "island %q is disabled", name)
 	default:
 		return k, nil
 	}
 }
 
-// Status returns every island as it is, in the order of Options.Islands.
+// Status returns every island as it is, in the order of the configuration.
 func (s *Supervisor) Status() []IslandStatus {
-	out := make([]IslandStatus, len(s.keepers))
-	for i, k := range s.keepers {
+	keepers := s.roster.Load().keepers
+	out := make([]IslandStatus, len(keepers))
+	for i, k := range keepers {
 		out[i] = k.snapshot()
 	}
 	return out
 }
 
-// Crashes returns the last crashes of an island, at most 10, the newest first. NotFound when there is no such island.
+// Crashes returns the last crashes of an island, at most 10, the newest first, those of earlier lives of the host included.
+// NotFound when there is no such island.
 func (s *Supervisor) Crashes(name string) ([]Crash, error) {
-	k := s.byName[name]
+	k := s.roster.Load().byName[name]
 	if k == nil {
 		return nil, sdk.Errorf(sdk.NotFound, "no island %q", name)
 	}
@@ -314,19 +373,9 @@ func (s *Supervisor) command(ctx context.Context, name string, w wish) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	running := s.cancel[k] != nil
-	s.mu.Unlock()
-	if !running {
-		return sdk.Errorf(sdk.Unavailable, "island %q was not started", name)
-	}
 	c := command{wish: w, reply: make(chan error, 1)}
-	select {
-	case k.commands <- c:
-	case <-k.done:
-		return sdk.Errorf(sdk.Unavailable, "island %q is being stopped", name)
-	case <-ctx.Done():
-		return fmt.Errorf("island %q: %w", name, context.Cause(ctx))
+	if err := s.send(ctx, k, c); err != nil {
+		return err
 	}
 	select {
 	case err := <-c.reply:
@@ -336,5 +385,20 @@ func (s *Supervisor) command(ctx context.Context, name string, w wish) error {
 	}
 }
 
-// is reports whether the island has a role, by the manifest of its last start.
-func (k *keeper) is(role sdk.Role) bool { return slices.Contains(k.roles(), role) }
+// send hands a command to a keeper.
+func (s *Supervisor) send(ctx context.Context, k *keeper, c command) error {
+	s.mu.Lock()
+	running := s.cancel[k] != nil
+	s.mu.Unlock()
+	if !running {
+		return sdk.Errorf(sdk.Unavailable, "island %q was not started", k.name)
+	}
+	select {
+	case k.commands <- c:
+		return nil
+	case <-k.done:
+		return sdk.Errorf(sdk.Unavailable, "island %q is being stopped", k.name)
+	case <-ctx.Done():
+		return fmt.Errorf("island %q: %w", k.name, context.Cause(ctx))
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/service-islands/islands/sdk"
 )
 
 // pulse is the asking after a generation's health.
@@ -96,14 +94,14 @@ func (k *keeper) tend(ctx context.Context, g *generation) (*generation, bool) {
 				// What cannot be started is not worth a stop.
 				image, failed := seal(k.opts, spec)
 				if failed != nil {
-					c.reply <- fmt.Errorf("island %q goes on as it is: %w", k.name, failed.err)
+					c.reply <- fmt.Errorf("island %q goes on as it is: %w", k.name, failed.reason())
 					continue
 				}
 				asking.stop()
 				k.image.Close()
-				k.image = image
+				k.hold(image)
 				k.record.forget()
-				k.replies = append(k.replies, c.reply)
+				k.replies = append(k.replies, func(outcome error) { c.reply <- outcome })
 				k.retire(ctx, g, "is restarted by an operator's wish")
 				return nil, ctx.Err() == nil
 			}
@@ -115,7 +113,7 @@ func (k *keeper) tend(ctx context.Context, g *generation) (*generation, bool) {
 func (k *keeper) hung(g *generation, spec *Spec) {
 	k.current.Store(nil)
 	k.complain("Island hangs and is killed", "deadline", spec.Health.Timeout.String())
-	if !g.interrogate(k.opts.InterrogateTimeout) {
+	if !g.interrogate(k.opts.StackTimeout) {
 		k.opts.Logger.Error("Process cannot be killed and is left behind", k.fields("pid", g.process.PID())...)
 	}
 }
@@ -127,7 +125,7 @@ func (k *keeper) retire(ctx context.Context, g *generation, why string) {
 	k.opts.Logger.Info("Island is being restarted", k.fields("reason", why)...)
 	// The wish was granted, so what ends the keeper meanwhile does not cut the island's Shutdown short.
 	if err := k.end(context.WithoutCancel(ctx), g); err != nil {
-		k.opts.Logger.Warn("Island did not shut down cleanly", k.fields("error", k.hide.text(err.Error()))...)
+		k.opts.Logger.Warn("Island did not shut down cleanly", k.fields("error", g.hide.text(err.Error()))...)
 	}
 }
 
@@ -170,10 +168,9 @@ func (k *keeper) mend(ctx context.Context, g *generation, torn *tear, err error)
 	}
 	torn.err = err
 	torn.at = now.Add(k.record.crashed(now, false, CauseSocket))
-	c := newChange(*k.spec.Load())
-	c.same, c.reason = true, "its socket was gone"
+	c := newChange(*k.spec.Load(), "its socket was gone")
+	c.same = true
 	c.decided <- true
 	close(c.release)
 	k.begin(ctx, c, g)
 }
-

@@ -1,0 +1,10 @@
+island "a" {
+  layer   = "external_services"
+  binary  = "/usr/lib/islands/a"
+  enabled = false
+  limits {
+    memory     = "1MiB"
+    processors = 0
+    files      = 3
+  }
+}

@@ -1,0 +1,45 @@
+package process
+
+import "fmt"
+
+// Limits bound what an island may take of the machine. Zero is no bound.
+type Limits struct {
+	// Memory in bytes. The Go runtime of an island is told to collect garbage before nine tenths of it (GOMEMLIMIT), and its
+	// data may grow no further than all of it (RLIMIT_DATA): beyond, the island dies of it and nobody else.
+	Memory uint64
+	// Processors that a Go island uses at once (GOMAXPROCS).
+	Processors int
+	// Files that may be open at once, sockets included (RLIMIT_NOFILE).
+	Files uint64
+}
+
+// environment is what the runtime of an island is told of its limits.
+func (l Limits) environment() []string {
+	var env []string
+	if l.Memory > 0 {
+		env = append(env, fmt.Sprintf("GOMEMLIMIT=%dB", l.Memory/10*9))
+	}
+	if l.Processors > 0 {
+		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", l.Processors))
+	}
+	return env
+}
+
+// Applied is how an island's process was really started.
+type Applied struct {
+	// SHA256 of the program, in lower-case hex.
+	SHA256 string `json:"sha256"`
+	// Sealed is whether exactly the bytes of that checksum run; Unsealed says why they may not.
+	Sealed   bool   `json:"sealed"`
+	Unsealed string `json:"unsealed,omitempty"`
+	// Isolated is whether the process can neither send signals to others than its own children nor look into their memory;
+	// NotIsolated says why it may.
+	Isolated    bool   `json:"isolated"`
+	NotIsolated string `json:"not_isolated,omitempty"`
+	// MemoryBytes, Processors and Files are the limits that were asked for, 0 for none.
+	MemoryBytes uint64 `json:"memory_bytes"`
+	Processors  int    `json:"processors"`
+	Files       uint64 `json:"files"`
+	// Missing says of each limit that does not hold why not.
+	Missing []string `json:"missing,omitempty"`
+}
