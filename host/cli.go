@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"runtime/debug"
@@ -31,7 +32,7 @@ Exit status:
 
 // remoteCommands are those that speak with a running host.
 func remoteCommands() []*cobra.Command {
-	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newCache()}
+	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newSwap(), newCache()}
 }
 
 // remote is what commands that speak with a running host have in common.
@@ -126,6 +127,36 @@ func newRestart() *cobra.Command {
 
 func newReset() *cobra.Command {
 	return newIslandChange("reset", "Forget an island's crashes, and start it at once where it waits for its next start")
+}
+
+func newSwap() *cobra.Command {
+	var to, sum string
+	cmd := &cobra.Command{
+		Use: "swap NAME", Short: "Replace an island by what its binary holds now, or by another one, without a request that fails",
+		Long: `Swap starts the new binary, hands it the island's settings and asks after its health; then it takes over, and the
+old process ends what it has begun and is stopped. When the new one cannot take over, nothing has changed.
+
+Another binary (--to) stays in effect until the next reload or start of the host. It must have the checksum that the
+configuration gives the island, if it gives one, unless --sha256 says another.`,
+		Args: oneIsland,
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the binary to take instead of the configured one")
+	cmd.Flags().StringVar(&sum, "sha256", "", "the SHA-256 that the binary must have, in hexadecimal")
+	return remote{
+		Command: cmd,
+		ask: func(ctx context.Context, host *adminClient, args []string) ([]byte, error) {
+			if to != "" {
+				absolute, err := filepath.Abs(to)
+				if err != nil {
+					return nil, fmt.Errorf("--to %s: %w", to, err)
+				}
+				to = absolute
+			}
+			answer, err := host.change(ctx, islandPath(args[0], "swap"), map[string]string{"to": to, "sha256": strings.ToLower(sum)})
+			return answer, host.explain(err, args[0])
+		},
+		show: showIslandChange,
+	}.command(changeTimeout)
 }
 
 // newIslandChange returns a command that changes one island and waits for the outcome.

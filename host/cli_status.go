@@ -107,6 +107,7 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"Reason", s.Reason},
 		{"Last error", s.LastError},
 		{"PID", positive(s.PID)},
+		{"Binary", binaryOf(s)},
 		{"Generation", strconv.FormatUint(s.Generation, 10)},
 		{"Restarts", strconv.Itoa(s.Restarts)},
 		{"SHA-256", s.Applied.SHA256},
@@ -146,6 +147,14 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 	return err
 }
 
+// binaryOf is the path of the binary in effect.
+func binaryOf(s *islandStatus) string {
+	if s.Overridden {
+		return s.Path + " (put there by a swap, until the next reload)"
+	}
+	return s.Path
+}
+
 // orWhy says yes, or why not.
 func orWhy(yes bool, why string) string {
 	switch {
@@ -183,7 +192,7 @@ func showCrashes(w io.Writer, answer []byte, now time.Time, lines int) error {
 		return err
 	}
 	if len(reports.Crashes) == 0 {
-		_, err := fmt.Fprintln(w, "No crashes since the host was started.")
+		_, err := fmt.Fprintln(w, "No crashes.")
 		return err
 	}
 	for i := range reports.Crashes {
@@ -257,8 +266,14 @@ func indented(lines []string) string {
 func endOf(c *crashReport) string {
 	var end string
 	switch {
-	case c.Cause == supervisor.CauseStart:
+	case c.Cause == supervisor.CauseStart, c.Cause == supervisor.CauseConfiguration, c.Cause == supervisor.CauseChecksum:
 		end = "did not start"
+	case c.Cause == supervisor.CauseSocket:
+		end = "was replaced"
+	case c.Cause == supervisor.CauseOutOfMemory && c.Limit != "":
+		end = "ran out of memory, limit: " + c.Limit
+	case c.Cause == supervisor.CauseOutOfMemory:
+		end = "ran out of memory"
 	case c.Cause == supervisor.CauseHang:
 		end = "hung and was killed"
 	case c.Signal != "":

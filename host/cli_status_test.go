@@ -97,6 +97,7 @@ Status      degraded
 Reason      l2 is away
 Last error  -
 PID         4242
+Binary      -
 Generation  3
 Restarts    2
 SHA-256     -
@@ -135,6 +136,7 @@ Status      failed
 Reason      cannot be started
 Last error  no such file
 PID         -
+Binary      -
 Generation  0
 Restarts    0
 SHA-256     -

@@ -30,6 +30,7 @@ func TestCommandsAskTheHost(t *testing.T) {
 		"/admin/islands/cache/crashes": `{"crashes":[]}`,
 		"/admin/islands/cache/restart": `{"island":"cache","result":"restarted"}`,
 		"/admin/islands/cache/reset":   `{"island":"cache","result":"reset"}`,
+		"/admin/islands/cache/swap":    `{"island":"cache","result":"swapped"}`,
 		"/admin/cache/invalidate":      `{"invalidated":2}`,
 		"/admin/cache/tiers/l1":        `{"tier":"l1","enabled":true}`,
 		"/admin/cache/tiers/l2":        `{"tier":"l2","enabled":false}`,
@@ -56,10 +57,16 @@ func TestCommandsAskTheHost(t *testing.T) {
 		{
 			"crashes of one that never did", "crash cache", nil,
 			[]string{"GET /admin/islands/cache/crashes"},
-			"No crashes since the host was started.\n",
+			"No crashes.\n",
 		},
 		{"crashes as JSON", "crash cache --json", nil, []string{"GET /admin/islands/cache/crashes"}, "{\n  \"crashes\": []\n}\n"},
 		{"restart", "restart cache", nil, []string{"POST /admin/islands/cache/restart {}"}, "cache restarted\n"},
+		{"swap", "swap cache", nil, []string{`POST /admin/islands/cache/swap {"sha256":"","to":""}`}, "cache swapped\n"},
+		{
+			"swap to another", "swap cache --to /opt/cache --sha256 AB", nil,
+			[]string{`POST /admin/islands/cache/swap {"sha256":"ab","to":"/opt/cache"}`},
+			"cache swapped\n",
+		},
 		{
 			"restart as JSON", "restart --json cache", nil,
 			[]string{"POST /admin/islands/cache/restart {}"},

@@ -65,7 +65,7 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
-		Islands: specsOf(cfg), RunDir: run.path, Logger: logger, Observer: h.observer, OnChange: h.changed,
+		Islands: specsOf(cfg), RunDir: run.path, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
 	})
 	if err != nil {
 		return nil, err
@@ -211,7 +211,7 @@ func (h *host) pipelineOptions() pipeline.Options {
 	}
 	req, limits := h.cfg.Request, h.cfg.Host
 	opts := pipeline.Options{
-		Island: h.supervisor.Island, Cache: req.Cache, Store: req.Store,
+		Island: h.supervisor.Island, Hold: h.supervisor.Hold, Cache: req.Cache, Store: req.Store,
 		Quotes: line(req.Quotes), Candles: line(req.Candles), Global: line(req.Global), Sentiment: line(req.Sentiment),
 		Catalogue: line(req.Catalogue),
 		Encode: pipeline.Encoders{

@@ -29,7 +29,14 @@ type islandStatus struct {
 	Since      time.Time        `json:"since"`
 	Restarts   int              `json:"restarts"`
 	LastError  string           `json:"last_error"`
-	Health     sdk.Health       `json:"health"`
+	// Cause is why the island does not run, empty while it does.
+	Cause  supervisor.Cause `json:"cause"`
+	Health sdk.Health       `json:"health"`
+	// Path of the binary in effect; Overridden is whether a swap put it there, until the next reload or start of the host.
+	Path       string `json:"path"`
+	Overridden bool   `json:"overridden"`
+	// StopFirst is whether the island stops before its successor begins.
+	StopFirst bool `json:"stop_first"`
 	// Applied is how the process was really started: its checksum, its limits, what it is kept from.
 	Applied process.Applied `json:"applied"`
 }
@@ -46,7 +53,8 @@ func (o *operator) Status(context.Context) any {
 		status, reason := observe.StatusOf(stateOf(s))
 		out.Islands = append(out.Islands, islandStatus{
 			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, PID: s.PID,
-			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Health: s.Health, Applied: s.Applied,
+			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Cause: s.Cause,
+			Health: s.Health, Path: s.Path, Overridden: s.Overridden, StopFirst: s.StopFirst, Applied: s.Applied,
 		})
 	}
 	return out
@@ -54,17 +62,23 @@ func (o *operator) Status(context.Context) any {
 
 // crashReport is a crash as an operator may see it.
 type crashReport struct {
+	ID            string           `json:"id"`
 	Island        string           `json:"island"`
 	At            time.Time        `json:"at"`
 	Cause         supervisor.Cause `json:"cause"`
 	Version       string           `json:"version"`
+	Generation    uint64           `json:"generation"`
 	PID           int              `json:"pid"`
 	UptimeSeconds float64          `json:"uptime_seconds"`
 	Code          int              `json:"code"`
 	Signal        string           `json:"signal"`
 	Error         string           `json:"error"`
-	Stderr        string           `json:"stderr"`
-	Stack         string           `json:"stack"`
+	// Limit that the island ran into, empty when none is known.
+	Limit  string `json:"limit"`
+	Stderr string `json:"stderr"`
+	Stack  string `json:"stack"`
+	// Applied is what confined and limited the process, nil when it could not be started.
+	Applied *process.Applied `json:"applied"`
 }
 
 // crashReports is what `islands crash NAME --json` prints, the newest first.
@@ -81,8 +95,9 @@ func (o *operator) Crashes(name string) (any, error) {
 	out := crashReports{Crashes: []crashReport{}}
 	for _, c := range crashes {
 		out.Crashes = append(out.Crashes, crashReport{
-			Island: c.Island, At: c.At.UTC(), Cause: c.Cause, Version: c.Version, PID: c.PID, UptimeSeconds: c.Uptime.Seconds(),
-			Code: c.Code, Signal: c.Signal, Error: c.Error, Stderr: c.Stderr, Stack: c.Stack,
+			ID: c.ID, Island: c.Island, At: c.At.UTC(), Cause: c.Cause, Version: c.Version, Generation: c.Generation, PID: c.PID,
+			UptimeSeconds: c.Uptime.Seconds(), Code: c.Code, Signal: c.Signal, Error: c.Error, Limit: c.Limit,
+			Stderr: c.Stderr, Stack: c.Stack, Applied: c.Applied,
 		})
 	}
 	return out, nil
@@ -96,6 +111,11 @@ func (o *operator) Restart(ctx context.Context, name string) error {
 // Reset implements gateway.Operator.
 func (o *operator) Reset(ctx context.Context, name string) error {
 	return o.h.supervisor.Reset(ctx, name)
+}
+
+// Swap implements gateway.Operator.
+func (o *operator) Swap(ctx context.Context, name, to, sha256 string) error {
+	return o.h.supervisor.Swap(ctx, name, to, sha256)
 }
 
 // Invalidate implements gateway.Operator.

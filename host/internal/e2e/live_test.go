@@ -35,6 +35,17 @@ type quote struct {
 	AsOf   time.Time `json:"as_of"`
 }
 
+// decodeMessage reads a message, and the quotes that it holds if it has some.
+func decodeMessage(text []byte) (m message, quotes map[string]quote, err error) {
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, nil, err
+	}
+	if m.Type == "market_update" {
+		err = json.Unmarshal(m.Data, &quotes)
+	}
+	return m, quotes, err
+}
+
 func (m message) quotes(t *testing.T) map[string]quote {
 	t.Helper()
 	var out map[string]quote

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -31,6 +33,25 @@ func (g *Gateway) adminRoutes(app *fiber.App, guard fiber.Handler) {
 	}))
 	admin.Post("/islands/:name/restart", g.operate(onIsland("restarted", op.Restart)))
 	admin.Post("/islands/:name/reset", g.operate(onIsland("reset", op.Reset)))
+	admin.Post("/islands/:name/swap", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		name, err := islandName(c)
+		if err != nil {
+			return nil, err
+		}
+		var req struct {
+			To     string `json:"to"`
+			SHA256 string `json:"sha256"`
+		}
+		if len(bytes.TrimSpace(c.Request().Body())) > 0 {
+			if err := readBody(c, &req); err != nil {
+				return nil, err
+			}
+		}
+		if err := checkSwap(req.To, req.SHA256); err != nil {
+			return nil, err
+		}
+		return map[string]string{"island": name, "result": "swapped"}, op.Swap(ctx, name, req.To, req.SHA256)
+	}))
 	admin.Post("/cache/invalidate", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
 		var req struct {
 			Patterns []string `json:"patterns"`
@@ -60,6 +81,19 @@ func (g *Gateway) adminRoutes(app *fiber.App, guard fiber.Handler) {
 		}
 		return map[string]any{"tier": tier, "enabled": *req.Enabled}, op.SetTier(ctx, tier, *req.Enabled)
 	}))
+}
+
+// checkSwap reports what is wrong with the binary that is to replace another.
+func checkSwap(to, sum string) error {
+	if to != "" && !filepath.IsAbs(to) {
+		return badBody("to", "wants an absolute path: the host and you may not be in the same folder")
+	}
+	if sum != "" {
+		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size || strings.ToLower(sum) != sum {
+			return badBody("sha256", "wants 64 hexadecimal digits in lower case")
+		}
+	}
+	return nil
 }
 
 // onIsland carries out a change of one island that takes no more than its name.

@@ -228,6 +228,10 @@ func (o *fakeOperator) Restart(ctx context.Context, name string) error {
 	return o.tell("restart " + name)
 }
 
+func (o *fakeOperator) Swap(_ context.Context, name, to, sha256 string) error {
+	return o.tell("swap " + name + " " + to + " " + sha256)
+}
+
 func (o *fakeOperator) Invalidate(_ context.Context, patterns []string) (int, error) {
 	err := o.tell("invalidate")
 	return len(patterns), err

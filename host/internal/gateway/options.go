@@ -83,6 +83,9 @@ type Operator interface {
 	Crashes(name string) (any, error)
 	Restart(ctx context.Context, name string) error
 	Reset(ctx context.Context, name string) error
+	// Swap replaces an island by what its binary holds now, or by the binary at an absolute path, which must have a SHA-256
+	// unless that is empty.
+	Swap(ctx context.Context, name, to, sha256 string) error
 	// Invalidate forgets keys and globs everywhere and returns how many keys the cache forgot.
 	Invalidate(ctx context.Context, patterns []string) (int, error)
 	SetTier(ctx context.Context, tier string, enabled bool) error

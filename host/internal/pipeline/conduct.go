@@ -28,7 +28,7 @@ func (f *Feed) conduct(ctx context.Context) {
 		case msg := <-messages:
 			f.safely("read the log", func() { f.readMessage(ctx, msg) })
 		case err := <-ended:
-			f.logEnded(err)
+			f.logEnded(ctx, err)
 		case answer := <-f.lease.answers:
 			f.safely("take the lease", func() { f.answered(ctx, answer) })
 		case <-pulse.C:

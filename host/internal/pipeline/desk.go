@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // voice is one source, as the feed hears it.
@@ -185,9 +186,8 @@ func (d *desk) stream(ctx context.Context, source int) {
 			}
 			continue
 		}
-		err := error(sdk.Errorf(sdk.Internal, "the stream panicked"))
-		spoke, began := false, d.now()
-		d.f.safely("listen to a stream", func() { spoke, err = d.listen(ctx, source, set, changed) })
+		began := d.now()
+		spoke, err := d.listen(ctx, source, set, changed)
 		if ctx.Err() != nil {
 			return
 		}
@@ -209,20 +209,10 @@ func (d *desk) stream(ctx context.Context, source int) {
 	}
 }
 
-// listen hears one stream until it breaks. Spoke is whether quotes came.
+// listen hears a source's stream until it breaks, across the generations of its island. Spoke is whether quotes came.
 func (d *desk) listen(ctx context.Context, source int, set *assetSet, changed <-chan struct{}) (spoke bool, err error) {
-	v := d.voices[source]
-	island, err := d.f.r.opts.Island(v.name)
-	if err != nil {
-		return false, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	patience := 3 * d.f.opts.Heartbeat
-	silence := time.AfterFunc(patience, func() {
-		cancel(sdk.Errorf(sdk.Unavailable, "no batch and no heartbeat for %v", patience))
-	})
-	defer silence.Stop()
 	listening := make(chan struct{})
 	defer close(listening)
 	d.f.work.Go(func() {
@@ -232,9 +222,38 @@ func (d *desk) listen(ctx context.Context, source int, set *assetSet, changed <-
 		case <-listening:
 		}
 	})
+	var quoted atomic.Bool
+	err = d.f.r.relay(ctx, d.voices[source].name, 0, func(ctx context.Context, island process.Island, heard func()) error {
+		err := error(sdk.Errorf(sdk.Internal, "the stream panicked"))
+		d.f.safely("listen to a stream", func() {
+			err = d.hear(ctx, island, source, set, func(batch sdk.QuoteBatch) {
+				if len(batch.Quotes) > 0 {
+					quoted.Store(true)
+				}
+				// A stream says that it stands before it has a price to tell, and as long the former one still has some.
+				if len(batch.Quotes) > 0 || batch.Seq > 1 {
+					heard()
+				}
+			})
+		})
+		return err
+	})
+	return quoted.Load(), err
+}
+
+// hear hears one stream until it breaks.
+func (d *desk) hear(ctx context.Context, island process.Island, source int, set *assetSet, heard func(sdk.QuoteBatch)) error {
+	v := d.voices[source]
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := 3 * d.f.opts.Heartbeat
+	silence := time.AfterFunc(patience, func() {
+		cancel(sdk.Errorf(sdk.Unavailable, "no batch and no heartbeat for %v", patience))
+	})
+	defer silence.Stop()
 	var last uint64
 	req := sdk.StreamRequest{Assets: set.asked, VsCurrency: "usd", Candles: d.f.r.opts.Store != ""}
-	err = island.Stream(ctx, req, func(batch sdk.QuoteBatch) error {
+	err := island.Stream(ctx, req, func(batch sdk.QuoteBatch) error {
 		silence.Reset(patience)
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -244,10 +263,10 @@ func (d *desk) listen(ctx context.Context, source int, set *assetSet, changed <-
 			d.f.logger.Info("a source's stream stands again", "island", v.name)
 		}
 		if len(batch.Quotes) > 0 {
-			spoke = true
 			d.take(source, d.matched(set, v.name, batch.Quotes))
 		}
 		d.f.ledger.candles(set, v.name, batch.Candles)
+		heard(batch)
 		missing := batch.Seq != last+1
 		last = batch.Seq
 		if missing {
@@ -261,7 +280,7 @@ func (d *desk) listen(ctx context.Context, source int, set *assetSet, changed <-
 	if err == nil {
 		err = sdk.Errorf(sdk.Unavailable, "the stream ended")
 	}
-	return spoke, err
+	return err
 }
 
 // maxAsked is how many quotes a source is asked for at once.

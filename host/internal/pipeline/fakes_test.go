@@ -164,6 +164,13 @@ func (c *fakeCache) breakStreams() {
 	}
 }
 
+// watching returns how many watch.
+func (c *fakeCache) watching() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.watchers)
+}
+
 func (c *fakeCache) Lookup(_ context.Context, keys []string) ([]sdk.Lookup, error) {
 	c.lookups.Add(1)
 	c.mu.Lock()

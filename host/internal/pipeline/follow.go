@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -74,11 +75,25 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 	f.work.Go(func() {
 		err := error(sdk.Errorf(sdk.Internal, "reading the log panicked"))
 		f.safely("read the log", func() {
-			island, missing := f.r.opts.Island(f.opts.Coordinator)
+			island, superseded, missing := f.r.hold(f.opts.Coordinator)
 			if missing != nil {
 				err = missing
 				return
 			}
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			f.work.Go(func() {
+				select {
+				case <-superseded:
+					cancel(errSuperseded)
+				case <-ctx.Done():
+				}
+			})
+			defer func() {
+				if context.Cause(ctx) == errSuperseded { //nolint:errorlint // it is this very one
+					err = errSuperseded
+				}
+			}()
 			err = island.Subscribe(ctx, feedChannel, after, func(msg sdk.Message) error {
 				select {
 				case sub.messages <- msg:
@@ -106,9 +121,13 @@ func (l *follower) stop() {
 // minLogPause is the first pause before the log is read again after the reading broke.
 const minLogPause = 20 * time.Millisecond
 
-// logEnded notes that the reading broke.
-func (f *Feed) logEnded(err error) {
+// logEnded notes that the reading broke. In a new generation of the coordinator it is read on at once.
+func (f *Feed) logEnded(ctx context.Context, err error) {
 	l, now := f.log, f.r.opts.Now()
+	if errors.Is(err, errSuperseded) {
+		f.readLog(ctx, false)
+		return
+	}
 	l.stop()
 	if l.trouble.IsZero() {
 		l.trouble = now

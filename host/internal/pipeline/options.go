@@ -49,6 +49,9 @@ type Encoders struct {
 type Options struct {
 	// Island returns the stand-in of a running island, or an Unavailable error.
 	Island func(name string) (process.Island, error)
+	// Hold is Island for whoever opens a stream, with a channel that is closed once another generation of the island has
+	// taken the place of this one; Island alone is asked when it is nil.
+	Hold func(name string) (process.Island, <-chan struct{}, error)
 	// Cache and Store are the names of those islands; empty for none.
 	Cache, Store string
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // Pauses before the invalidation stream is opened again, and the silence after which it is taken for dead.
@@ -48,23 +49,43 @@ func (r *Requests) Stands() <-chan struct{} { return r.stands }
 var errSilent = errors.New(watchTooLong)
 
 // follow opens the stream and applies its events until it breaks. Stood is whether it ever stood.
+//
+// When another generation of the cache takes over, its stream stands before the former ends, so that no invalidation goes
+// unheard and nothing comes into doubt.
 func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
-	island, err := r.opts.Island(r.opts.Cache)
-	if err != nil {
-		return false, err
-	}
+	var heard atomic.Bool
+	var newest atomic.Int64
+	err = r.relay(ctx, r.opts.Cache, watchOverlap, func(ctx context.Context, island process.Island, hello func()) error {
+		return r.watch(ctx, island, newest.Add(1), &newest, func() (first bool) {
+			hello()
+			return heard.CompareAndSwap(false, true)
+		})
+	})
+	return heard.Load(), err
+}
+
+// watchOverlap is how long the stream of the former generation of the cache stands beside that of the next, for what is
+// still under way on it.
+const watchOverlap = 250 * time.Millisecond
+
+// watch applies the events of one stream until it breaks. Hello is called when it stands, and reports whether it is the
+// first that does.
+func (r *Requests) watch(ctx context.Context, island process.Island, number int64, newest *atomic.Int64, hello func() (first bool)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(maxSilence, func() { cancel(errSilent) })
 	defer silence.Stop()
 	var last sdk.CacheEvent
-	err = island.Watch(ctx, func(e sdk.CacheEvent) error {
+	err := island.Watch(ctx, func(e sdk.CacheEvent) error {
 		silence.Reset(maxSilence)
-		r.watched.hear(e)
+		if number == newest.Load() {
+			r.watched.hear(e)
+		}
 		switch {
 		case e.Type == sdk.CacheHello:
-			stood = true
-			r.near.trust(e.Shared)
+			if hello() {
+				r.near.trust(e.Shared)
+			}
 			r.stood.Do(func() { close(r.stands) })
 		case e.Type == sdk.CacheFlushed || missed(last, e):
 			// Anything may have changed: what is there must be confirmed again, one by one.
@@ -80,7 +101,7 @@ func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
-	return stood, err
+	return err
 }
 
 // watched is what the cache island said last.
