@@ -171,6 +171,14 @@ func (g *Gateway) Addr() string {
 	return ""
 }
 
+// URL is how the API is reached. It must not be called before Start or while it runs.
+func (g *Gateway) URL() string {
+	if g.opts.TLS != nil {
+		return "https://" + g.Addr()
+	}
+	return "http://" + g.Addr()
+}
+
 // Start listens, on the address of the API and on the admin socket, and returns when both are open. It may be called
 // once; when it fails nothing is left open.
 func (g *Gateway) Start() error {
