@@ -67,6 +67,8 @@ type Host struct {
 	LastSourceTimeout time.Duration
 	// NegativeTTL is how long "there is no such asset" is remembered; default 1 min.
 	NegativeTTL time.Duration
+	// Watch is whether the host reloads the file by itself when it changes; default false.
+	Watch     bool
 	NearCache   NearCache
 	Limits      Limits
 }

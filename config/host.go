@@ -34,7 +34,7 @@ func (l *loader) host(block *hcl.Block) {
 		Limits:            Limits{MaxSymbols: 250, MaxColdRequests: 256},
 	}
 	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "shutdown_timeout",
-		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl"), "log", "near_cache", "limits"))
+		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "watch"), "log", "near_cache", "limits"))
 	if r.text("listen", &h.Listen) && !listenable(h.Listen) {
 		l.problem(r.where("listen"), "Bad address", "%q wants HOST:PORT such as \"127.0.0.1:3000\", not %q.", "listen", h.Listen)
 	}
@@ -48,6 +48,7 @@ func (l *loader) host(block *hcl.Block) {
 	l.keepSecret(token)
 	r.duration("shutdown_timeout", &h.ShutdownTimeout)
 	r.duration("negative_ttl", &h.NegativeTTL)
+	r.boolean("watch", &h.Watch)
 	l.hostTimeouts(r, &h)
 	l.hostLog(l.read(r.sub("log"), attributes("level", "format")), &h)
 

@@ -51,7 +51,11 @@ func (p *feedPlan) hearsAs(other *feedPlan) bool {
 func (f *Feed) Reconfigure(opts FeedOptions) {
 	opts = opts.withDefaults()
 	before := f.plan.Load()
-	f.plan.Store(f.newPlan(opts, before))
+	next := f.newPlan(opts, before)
+	if next.hearsAs(before) && slices.Equal(next.symbols, before.symbols) && next.coordinator == before.coordinator {
+		return
+	}
+	f.plan.Store(next)
 	close(before.replaced)
 	select {
 	case f.replanned <- struct{}{}:

@@ -1,8 +1,8 @@
 package pipeline
 
 import (
-	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,25 +72,31 @@ func (rt *routes) leave() {
 
 // Reconfigure answers from now on by other routes: cache and store, lines, reports, and how long "not found" is remembered.
 // The rest of the options stays as it was. The near cache stays, so do the breakers of sources that go on and whatever is
-// under way, which ends by the routes it began with. Once the context or the last of those has ended, Reconfigure
-// returns: who answered before must be there until then. It must not be called twice at once.
-func (r *Requests) Reconfigure(ctx context.Context, opts Options) error {
+// under way, which ends by the routes it began with. Settled is closed once the last of those has
+// ended: who answered before must be there until then. It must not be called twice at once.
+func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 	before := r.routes.Load()
 	next := before.Options
 	next.Cache, next.Store, next.NegativeTTL = opts.Cache, opts.Store, opts.withDefaults().NegativeTTL
 	next.Quotes, next.Candles, next.Global = opts.Quotes, opts.Candles, opts.Global
 	next.Sentiment, next.Catalogue, next.Reports = opts.Sentiment, opts.Catalogue, opts.Reports
+	if before.same(next) {
+		settled := make(chan struct{})
+		close(settled)
+		return settled
+	}
 	rt := r.newRoutes(next, before)
 	r.sources.keep(askedByRequests, rt.asked())
 	r.routes.Store(rt)
 	close(before.replaced)
 	before.leave()
-	select {
-	case <-before.unused:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return before.unused
+}
+
+// same reports whether routes of the options would be the same.
+func (rt *routes) same(opts Options) bool {
+	return rt.Cache == opts.Cache && rt.Store == opts.Store && rt.NegativeTTL == opts.NegativeTTL &&
+		reflect.DeepEqual(rt.lines(), (&routes{Options: opts}).lines()) && reflect.DeepEqual(rt.Reports, opts.Reports)
 }
 
 // Changed is closed at the next Reconfigure.
