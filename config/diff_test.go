@@ -26,6 +26,7 @@ strategy "real_time" {
 island "source" {
   layer  = "external_services"
   binary = "/source"
+  sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 }
 broadcast {
   symbols = ["btc"]

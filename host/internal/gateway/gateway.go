@@ -23,7 +23,9 @@ type Gateway struct {
 	opts   Options
 	limits limits
 
-	public *server
+	// reports are those that there are right now, with their formats.
+	reports atomic.Pointer[map[string][]string]
+	public  *server
 	admin  *server // nil without an admin socket
 
 	// base ends when the gateway gives up on the requests that still run.
@@ -69,14 +71,8 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	case opts.Operator == nil && (opts.AdminSocket != "" || opts.AdminToken != ""):
 		return nil, sdk.Errorf(sdk.InvalidArgument, "a gateway with an admin socket or token needs an Operator")
 	}
-	for name, formats := range opts.Reports {
-		if _, ok := parseSymbol(name); !ok || reserved[name] {
-			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q cannot be a route: a name has at most 32 letters, digits and "+
-				"hyphens and is not that of another route", name)
-		}
-		if len(formats) == 0 {
-			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q comes in no format", name)
-		}
+	if err := checkReports(opts.Reports); err != nil {
+		return nil, err
 	}
 	if opts.RequestTimeout <= 0 {
 		opts.RequestTimeout = 10 * time.Second
@@ -91,13 +87,9 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 		opts.Now = time.Now
 	}
 	g := &Gateway{opts: opts, limits: l}
+	g.reports.Store(&opts.Reports)
 	g.base, g.giveUp = context.WithCancel(context.Background())
-	app := g.newApp()
-	g.publicRoutes(app)
-	if opts.AdminToken != "" {
-		g.adminRoutes(app, bearer(opts.AdminToken))
-	}
-	g.public = g.newServer(app, true)
+	g.public = g.newServer(g.publicApp(opts.Reports), true)
 	if opts.AdminSocket != "" {
 		app := g.newApp()
 		g.adminRoutes(app, anyone)

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// settle is how long a folder has to be left alone before the file is read: editors write it in several steps.
+// patience is how long that may put the reading off.
+const (
+	settle   = 100 * time.Millisecond
+	patience = time.Second
+)
+
+// watchFile calls changed whenever a file holds something else than before, until the context ends. It watches the file's
+// folder, because most programs put a new file in the place of the old one; where the file is a link, it notices that
+// another link took its place. The error is that there is nothing to watch.
+func watchFile(ctx context.Context, path string, changed func()) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", path, err)
+	}
+	defer watcher.Close()
+	if err := watcher.Add(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("watch the folder of %s: %w", path, err)
+	}
+	last, _ := os.ReadFile(path) // A file that is not there will be something else soon.
+	due := time.NewTimer(settle)
+	defer due.Stop()
+	var since time.Time // of the first event after the last look
+	await := func() {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < patience { // A folder in which something is written all the time keeps nobody from looking.
+			due.Reset(settle)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watcher.Events:
+			await()
+		case <-watcher.Errors: // Events were lost: the file is looked at all the same.
+			await()
+		case <-due.C:
+			since = time.Time{}
+			now, err := os.ReadFile(path)
+			if err != nil || bytes.Equal(now, last) {
+				continue // A file that is away for a moment is no other configuration.
+			}
+			last = now
+			changed()
+		}
+	}
+}
+
+// watch reloads the configuration when its file changes, as long as the configuration wants that, until the context ends.
+func (r *reloader) watch(ctx context.Context, path string) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	stop := func() {}
+	defer func() { stop() }()
+	for on := false; ; {
+		if wanted := r.h.config().Host.Watch; wanted != on {
+			on = wanted
+			stop()
+			watched, cancel := context.WithCancel(ctx)
+			if stop = cancel; on {
+				watching.Go(func() {
+					if err := watchFile(watched, path, func() { r.reloadSoon(ctx, "watch") }); err != nil {
+						r.h.logger.Error("the configuration is not watched: reload it by \"islands reload\" or SIGHUP", "error", err)
+					}
+				})
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.taken:
+		}
+	}
+}
+
+// reloadSoon reloads for somebody who does not wait for the outcome, which is in the log.
+func (r *reloader) reloadSoon(ctx context.Context, by string) {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	_, _ = r.reload(ctx, by) // It has told the log.
+}
