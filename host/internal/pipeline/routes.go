@@ -21,11 +21,13 @@ type routes struct {
 	// replaced is closed when others have taken their place, unused once nobody answers by them after that.
 	replaced, unused chan struct{}
 	given            sync.Once
+	// last is called once nobody answers by them any more.
+	last func()
 }
 
 // newRoutes makes routes of the options. What can go on of those before does.
 func (r *Requests) newRoutes(opts Options, before *routes) *routes {
-	rt := &routes{Options: opts, replaced: make(chan struct{}), unused: make(chan struct{})}
+	rt := &routes{Options: opts, replaced: make(chan struct{}), unused: make(chan struct{}), last: r.near.forgive}
 	rt.users.Store(1)
 	rt.kinds = r.newKinds(rt)
 	rt.reports = r.newReports(rt, before)
@@ -66,14 +68,17 @@ func (rt *routes) hold() { rt.users.Add(1) }
 // leave ends a use.
 func (rt *routes) leave() {
 	if rt.users.Add(-1) == 0 {
-		rt.given.Do(func() { close(rt.unused) }) // Somebody may come too late, and go.
+		rt.given.Do(func() { // Somebody may come too late, and go.
+			rt.last()
+			close(rt.unused)
+		})
 	}
 }
 
 // Reconfigure answers from now on by other routes: cache and store, lines, reports, and how long "not found" is remembered.
-// The rest of the options stays as it was. The near cache stays, so do the breakers of sources that go on and whatever is
-// under way, which ends by the routes it began with. Settled is closed once the last of those has
-// ended: who answered before must be there until then. It must not be called twice at once.
+// The rest of the options stays as it was. So does the near cache, but for remembered failures, and the breakers of sources
+// that go on. What is under way ends by the routes it began with; settled is closed once the last of it has: who answered
+// before must be there until then. It must not be called twice at once.
 func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 	before := r.routes.Load()
 	next := before.Options
@@ -89,6 +94,7 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 	r.sources.keep(askedByRequests, rt.asked())
 	r.routes.Store(rt)
 	close(before.replaced)
+	r.near.forgive()
 	before.leave()
 	return before.unused
 }

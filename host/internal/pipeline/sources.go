@@ -75,25 +75,24 @@ const (
 )
 
 // keep makes the sources known that somebody asks, in the place of those that he asked before. Those that nobody asks any
-// more are left out of all that is told, and forgotten the next time: what is under way may still ask them.
+// more are left out of all that is told; what is under way may still ask them. One that comes back begins anew.
 func (s *sources) keep(who string, names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[who] = names
-	maps.DeleteFunc(s.byName, func(_ string, src *source) bool { return src.retired.Load() })
+	for _, name := range names {
+		s.add(name)
+	}
 	for name, src := range s.byName {
 		src.retired.Store(!slices.ContainsFunc(slices.Collect(maps.Values(s.asked)), func(names []string) bool {
 			return slices.Contains(names, name)
 		}))
 	}
-	for _, name := range names {
-		s.add(name)
-	}
 }
 
 // add makes a source known; the caller holds the lock.
 func (s *sources) add(name string) {
-	if _, ok := s.byName[name]; ok {
+	if src, ok := s.byName[name]; ok && !src.retired.Load() {
 		return
 	}
 	logger := s.opts.Logger
