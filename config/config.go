@@ -69,8 +69,8 @@ type Host struct {
 	NegativeTTL time.Duration
 	// Watch is whether the host reloads the file by itself when it changes; default false.
 	Watch     bool
-	NearCache   NearCache
-	Limits      Limits
+	NearCache NearCache
+	Limits    Limits
 }
 
 // Log is what the host writes about itself.

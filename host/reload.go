@@ -238,4 +238,6 @@ func (n *news) removed(name string, layer sdk.Layer) {
 const stateRemoved supervisor.State = "removed"
 
 // nothingKnown is a step of the feed that takes everything back.
-func nothingKnown(epoch string) hub.Tick { return hub.Tick{Epoch: epoch, N: 1, At: time.Now().UTC(), Whole: true} }
+func nothingKnown(epoch string) hub.Tick {
+	return hub.Tick{Epoch: epoch, N: 1, At: time.Now().UTC(), Whole: true}
+}

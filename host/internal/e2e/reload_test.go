@@ -167,8 +167,12 @@ func TestReload(t *testing.T) {
 				return nil
 			})
 		}},
-		{"the sources of the feed", func() { c.replace(`sources = ["binance-source", "coingecko-source"]`, `sources = ["coingecko-source", "binance-source"]`) }, changes{}, nil},
-		{"the sources of the feed, back", func() { c.replace(`sources = ["coingecko-source", "binance-source"]`, `sources = ["binance-source", "coingecko-source"]`) }, changes{}, nil},
+		{"the sources of the feed", func() {
+			c.replace(`sources = ["binance-source", "coingecko-source"]`, `sources = ["coingecko-source", "binance-source"]`)
+		}, changes{}, nil},
+		{"the sources of the feed, back", func() {
+			c.replace(`sources = ["coingecko-source", "binance-source"]`, `sources = ["binance-source", "coingecko-source"]`)
+		}, changes{}, nil},
 		{"an island disabled", func() {
 			c.replace(sentiment, "")
 			c.replace("\"plugins/fear-greed\"\n", "\"plugins/fear-greed\"\n  enabled = false\n")
@@ -177,12 +181,17 @@ func TestReload(t *testing.T) {
 				t.Errorf("it is %v", got)
 			}
 		}},
-		{"an island out of the file", func() { c.replace(fearGreed[:strings.Index(fearGreed, "  config")]+"  enabled = false\n"+fearGreed[strings.Index(fearGreed, "  config"):], "") },
-			changes{}, func(t *testing.T) {
+		{
+			"an island out of the file", func() {
+				c.replace(fearGreed[:strings.Index(fearGreed, "  config")]+"  enabled = false\n"+fearGreed[strings.Index(fearGreed, "  config"):], "")
+			},
+			changes{},
+			func(t *testing.T) {
 				if r := h.get(t, "/health/islands/fear-greed"); r.status != http.StatusNotFound {
 					t.Errorf("%d %s", r.status, r.body)
 				}
-			}},
+			},
+		},
 		{"what takes a restart", func() { c.replace("max_entries = 10000", "max_entries = 9999") }, changes{NeedsRestart: []string{"host.near_cache.max_entries"}}, nil},
 		{"what takes a restart, back", func() { c.replace("max_entries = 9999", "max_entries = 10000") }, changes{}, nil},
 	}

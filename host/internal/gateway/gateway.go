@@ -26,7 +26,7 @@ type Gateway struct {
 	// reports are those that there are right now, with their formats.
 	reports atomic.Pointer[map[string][]string]
 	public  *server
-	admin  *server // nil without an admin socket
+	admin   *server // nil without an admin socket
 
 	// base ends when the gateway gives up on the requests that still run.
 	base     context.Context //nolint:containedctx // Every request's context descends from it; Shutdown ends it.
