@@ -187,11 +187,11 @@ func (h *host) move(ctx context.Context, cfg *config.Config) {
 	h.cfg.Store(cfg)
 	h.logger.SetLevel(hclog.LevelFromString(cfg.Host.Log.Level))
 	settled := h.requests.Reconfigure(h.pipelineOptions(cfg))
-	if err := h.gateway.SetReports(formatsOf(cfg)); err != nil {
+	if err := h.gateway.SetReports(formatsOf(cfg)); err != nil { //nolint:contextcheck // Requests have contexts of their own.
 		// The configuration has checked the names, and a reporter has formats.
 		h.logger.Error("the routes of the reports stay as they were", "error", err)
 	}
-	h.feeds.reconfigure(cfg)
+	h.feeds.reconfigure(cfg) //nolint:contextcheck // The feed outlives the reload.
 	select {
 	case <-settled:
 	case <-time.After(cfg.Host.RequestTimeout + time.Second):

@@ -49,7 +49,7 @@ func watchFile(ctx context.Context, path string, changed func()) error {
 			return nil
 		case <-watcher.Events:
 			await()
-		case <-watcher.Errors: // Events were lost: the file is looked at all the same.
+		case <-watcher.Errors: //nolint:errcheck // Events were lost: the file is looked at all the same.
 			await()
 		case <-due.C:
 			since = time.Time{}
@@ -68,7 +68,6 @@ func (r *reloader) watch(ctx context.Context, path string) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	stop := func() {}
-	defer func() { stop() }()
 	for on := false; ; {
 		if wanted := r.h.config().Host.Watch; wanted != on {
 			on = wanted

@@ -39,6 +39,7 @@ func overwrite(t *testing.T, path, text string) {
 func TestWatchFile(t *testing.T) {
 	t.Parallel()
 	rename := func(t *testing.T, path, text string) {
+		t.Helper()
 		overwrite(t, path+".new", text)
 		if err := os.Rename(path+".new", path); err != nil {
 			t.Fatal(err)
@@ -47,8 +48,13 @@ func TestWatchFile(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, path, text string){
 		"written in place":          overwrite,
 		"another file in its place": rename,
-		"removed and written again": func(t *testing.T, path, text string) { _ = os.Remove(path); overwrite(t, path, text) },
+		"removed and written again": func(t *testing.T, path, text string) {
+			t.Helper()
+			_ = os.Remove(path)
+			overwrite(t, path, text)
+		},
 		"another link, as a ConfigMap": func(t *testing.T, path, text string) {
+			t.Helper()
 			folder := filepath.Join(filepath.Dir(path), text)
 			if err := os.Mkdir(folder, 0o700); err != nil {
 				t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -108,12 +110,14 @@ func TestReload(t *testing.T) {
 		{"an island more", func() {
 			c.replace("request {\n", fearGreed+"request {\n"+sentiment)
 		}, changes{Added: []string{"fear-greed"}}, func(t *testing.T) {
+			t.Helper()
 			h.ok(t, "/health/islands/fear-greed")
 			if report := h.ok(t, "/api/crypto-report/xrp").json(t); at(t, report, "provenance.sentiment.source") != "fear-greed" {
 				t.Errorf("sentiment %v", at(t, report, "sentiment"))
 			}
 		}},
 		{"a strategy", func() { c.replace(`"real_time"      { ttl = "30s" }`, `"real_time"      { ttl = "20s" }`) }, changes{}, func(t *testing.T) {
+			t.Helper()
 			header := h.ok(t, "/api/market-data/ltc").header.Get("Cache-Control")
 			if !strings.Contains(header, "max-age=20") && !strings.Contains(header, "max-age=19") {
 				t.Errorf("Cache-Control: %s", header)
@@ -122,6 +126,7 @@ func TestReload(t *testing.T) {
 		{"the order of sources", func() {
 			c.replace(`sources  = ["coingecko-source", "binance-source"]`, `sources  = ["binance-source", "coingecko-source"]`)
 		}, changes{}, func(t *testing.T) {
+			t.Helper()
 			if got := at(t, h.ok(t, "/api/market-data/dot").json(t), "source"); got != "binance-source" {
 				t.Errorf("%v answers", got)
 			}
@@ -129,6 +134,7 @@ func TestReload(t *testing.T) {
 		{"a setting", func() {
 			c.replace(`binary = "plugins/report-generator"`, "binary = \"plugins/report-generator\"\n  config {\n    disclaimer = \"Reloaded.\"\n  }")
 		}, changes{Replaced: []string{"report-generator"}}, func(t *testing.T) {
+			t.Helper()
 			if got := at(t, h.ok(t, "/api/crypto-report/ada").json(t), "disclaimer"); got != "Reloaded." {
 				t.Errorf("the disclaimer is %v", got)
 			}
@@ -142,23 +148,29 @@ func TestReload(t *testing.T) {
 			to := strings.Index(c.text, "# The second road")
 			c.replace(c.text[from:to], "}\n\n")
 		}, changes{}, func(t *testing.T) {
+			t.Helper()
 			if r := h.get(t, "/api/technical-analysis/btc"); r.status != http.StatusNotFound {
 				t.Errorf("%d %s", r.status, r.body)
 			}
 		}},
 		{"a report more", func() {
 			c.replace("request {\n", "request {\n  report \"technical-analysis\" {\n    island   = \"report-generator\"\n    strategy = \"long_term\"\n  }\n")
-		}, changes{}, func(t *testing.T) { h.ok(t, "/api/technical-analysis/btc") }},
+		}, changes{}, func(t *testing.T) {
+			t.Helper()
+			h.ok(t, "/api/technical-analysis/btc")
+		}},
 		{"a symbol more", func() { c.replace(`"doge", "link"]`, `"doge", "link", "dot"]`) }, changes{}, func(t *testing.T) {
+			t.Helper()
 			l := h.listen(t, "?channels=ticker:dot")
 			eventually(t, 30*time.Second, "a quote of the new symbol", func() error {
 				if m, err := l.next(10 * time.Second); err != nil || !strings.Contains(string(m.Data), `"dot"`) {
-					return fmt.Errorf("%v %s", err, m.Data)
+					return fmt.Errorf("%w, %s", err, m.Data)
 				}
 				return nil
 			})
 		}},
 		{"a symbol less", func() { c.replace(`"doge", "link", "dot"]`, `"doge", "link"]`) }, changes{}, func(t *testing.T) {
+			t.Helper()
 			eventually(t, 30*time.Second, "a snapshot without the symbol", func() error {
 				snapshot := h.listen(t, "?channels=ticker:*").await("snapshot", "ticker:*", 10*time.Second)
 				if _, there := snapshot.quotes(t)["dot"]; there {
@@ -177,16 +189,18 @@ func TestReload(t *testing.T) {
 			c.replace(sentiment, "")
 			c.replace("\"plugins/fear-greed\"\n", "\"plugins/fear-greed\"\n  enabled = false\n")
 		}, changes{Removed: []string{"fear-greed"}}, func(t *testing.T) {
+			t.Helper()
 			if got := at(t, h.get(t, "/health/islands/fear-greed").json(t), "state"); got != "disabled" {
 				t.Errorf("it is %v", got)
 			}
 		}},
 		{
 			"an island out of the file", func() {
-				c.replace(fearGreed[:strings.Index(fearGreed, "  config")]+"  enabled = false\n"+fearGreed[strings.Index(fearGreed, "  config"):], "")
+				c.replace(strings.Replace(fearGreed, "  config", "  enabled = false\n  config", 1), "")
 			},
 			changes{},
 			func(t *testing.T) {
+				t.Helper()
 				if r := h.get(t, "/health/islands/fear-greed"); r.status != http.StatusNotFound {
 					t.Errorf("%d %s", r.status, r.body)
 				}
@@ -257,7 +271,7 @@ func (h *host) postAdmin(t *testing.T, path string) (int, string) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(h.data, "run", "admin.sock"))
 		},
 	}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://islands"+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://islands"+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +281,10 @@ func (h *host) postAdmin(t *testing.T, path string) (int, string) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(text) + fmt.Sprint(errors.Unwrap(err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }
 
 // TestReloadRefused reloads what cannot be: the host goes on as it is, and says what is wrong.
@@ -287,7 +304,8 @@ func TestReloadRefused(t *testing.T) {
 	}
 	t.Run("broken file", func(t *testing.T) {
 		broken := strings.Replace(c.text, `ttl = "5m"`, `ttl = "5 parsecs"`, 1)
-		line := fmt.Sprint(1 + strings.Count(broken[:strings.Index(broken, "parsecs")], "\n"))
+		before, _, _ := strings.Cut(broken, "parsecs")
+		line := fmt.Sprint(1 + strings.Count(before, "\n"))
 		c.write(broken)
 		out, err := h.tryCLI(t, "reload")
 		if err == nil || !strings.Contains(out, "islands.hcl line "+line) || !strings.Contains(out, "5 parsecs") {
@@ -326,6 +344,49 @@ func TestReloadRefused(t *testing.T) {
 	h.ok(t, "/health/ready")
 }
 
+// TestReloadTakesABuildIn replaces the binary under an unchanged block: nothing happens by itself, not even in a crash, and a
+// reload takes it in. Several at once come one after the other.
+func TestReloadTakesABuildIn(t *testing.T) {
+	m := startMarket(t)
+	c := newComposition(t)
+	path := copyProgram(t, "report-generator")
+	c.replace(`"plugins/report-generator"`, fmt.Sprintf("%q", path))
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
+	pid := h.pids(t)["report-generator"]
+	if got := h.reload(t); got.Result != "unchanged" || len(got.Replaced) > 0 {
+		t.Errorf("%+v", got)
+	}
+	build, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", append(build, "another build"...), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	c.replace(`env("LOG_LEVEL", "info")`, `"debug"`)
+	var replaced atomic.Int32
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			out, err := h.tryCLI(t, "reload", "--json", "--timeout", "90s")
+			var got changes
+			if err := errors.Join(err, json.Unmarshal([]byte(out), &got)); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			replaced.Add(int32(len(got.Replaced)))
+		})
+	}
+	both.Wait()
+	if now := h.pids(t)["report-generator"]; now == pid || replaced.Load() != 1 {
+		t.Errorf("process %d became %d, replaced by %d of two reloads", pid, now, replaced.Load())
+	}
+	h.ok(t, "/api/crypto-report/sol")
+	h.says(t, `"@level":"debug"`)
+}
+
 // TestReloadBySignalAndWatch reloads without the command line: by SIGHUP, then by the change of the file alone, several at
 // once and with a mistake in between.
 func TestReloadBySignalAndWatch(t *testing.T) {
@@ -334,7 +395,8 @@ func TestReloadBySignalAndWatch(t *testing.T) {
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path, "LOG_LEVEL": ""})
 	pid := h.pids(t)["report-generator"]
 	c.replace(`binary = "plugins/report-generator"`, "binary = \"plugins/report-generator\"\n  config {\n    disclaimer = \"One.\"\n  }")
-	c.replace("host {\n", "host {\n  watch = true\n")
+	const off, on = "= false    # reload this file", "= true     # reload this file"
+	c.replace(off, on)
 	if err := h.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +425,7 @@ func TestReloadBySignalAndWatch(t *testing.T) {
 
 	// An editor that puts a new file in the place of the old one; after it, the file is not watched.
 	fresh := c.path + ".new"
-	text := strings.Replace(strings.Replace(good, "Two.", "Three.", 1), "watch = true", "watch = false", 1)
+	text := strings.Replace(strings.Replace(good, "Two.", "Three.", 1), on, off, 1)
 	if err := os.WriteFile(fresh, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestSetReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]int{
-		"/api/brief/btc": 200, "/api/brief/btc?format=html": 406, "/api/crypto-report/btc": 404, "/api/crypto-report/": 404,
+		"/api/brief/btc": 200, "/api/brief/btc?format=html": 400, "/api/crypto-report/btc": 404, "/api/crypto-report/": 404,
 		"/api/brief/": 400, "/api/market-data/btc": 200, "/health/live": 200, "/admin/status": 404,
 	} {
 		if got := status(path); got != want {
