@@ -122,7 +122,7 @@ func run(ctx context.Context, path string, load func() (*config.Config, error), 
 	if err != nil {
 		return err
 	}
-	logger.Info("ready", "url", "http://"+h.gateway.Addr(), "took", time.Since(began).Round(time.Millisecond))
+	logger.Info("ready", "url", h.gateway.URL(), "took", time.Since(began).Round(time.Millisecond))
 	h.runs("watch", func(ctx context.Context) { h.reloads.watch(ctx, path) })
 	h.runs("signals", func(ctx context.Context) {
 		for ctx.Err() == nil {

@@ -27,13 +27,16 @@ var (
 	nameAge          = []byte("Age")
 	nameXCache       = []byte("X-Cache")
 
+	nameRateLimit       = []byte("RateLimit")
+	nameRateLimitPolicy = []byte("RateLimit-Policy")
+
 	nameAccept         = []byte("Accept")
 	nameAcceptEncoding = []byte("Accept-Encoding")
 	nameIfNoneMatch    = []byte("If-None-Match")
 
 	noSniff       = fixed("X-Content-Type-Options", "nosniff")
 	anyOrigin     = fixed("Access-Control-Allow-Origin", "*")
-	exposed       = fixed("Access-Control-Expose-Headers", "ETag, Age, X-Cache, X-Request-Id, Retry-After, RateLimit")
+	exposed       = fixed("Access-Control-Expose-Headers", "ETag, Age, X-Cache, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy")
 	varyAccept    = fixed("Vary", "Accept, Accept-Encoding")
 	noStore       = fixed("Cache-Control", "no-store")
 	revalidate    = fixed("Cache-Control", "no-cache")
@@ -41,6 +44,8 @@ var (
 		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	noReferrer = fixed("Referrer-Policy", "no-referrer")
 	noFrames   = fixed("X-Frame-Options", "DENY")
+	ownWindow  = fixed("Cross-Origin-Opener-Policy", "same-origin")
+	noDevices  = fixed("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 )
 
 // jsonType is the content type of everything that is not a report.
@@ -83,6 +88,8 @@ func (g *Gateway) writeAnswer(rctx *fasthttp.RequestCtx, answer *Answer) {
 		contentPolicy.set(h)
 		noReferrer.set(h)
 		noFrames.set(h)
+		ownWindow.set(h)
+		noDevices.set(h)
 	}
 	rctx.Response.SetBodyRaw(body)
 }

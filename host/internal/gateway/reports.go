@@ -25,7 +25,7 @@ func (g *Gateway) publicApp(reports map[string][]string) *fiber.App {
 	app := g.newApp()
 	g.publicRoutes(app, reports)
 	if g.opts.AdminToken != "" {
-		g.adminRoutes(app, bearer(g.opts.AdminToken))
+		g.adminRoutes(app, g.bearer(g.opts.AdminToken))
 	}
 	return app
 }
