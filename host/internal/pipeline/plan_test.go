@@ -206,3 +206,29 @@ func TestReconfigureACluster(t *testing.T) {
 		}
 	})
 }
+
+// TestADeskThatIsOpenedAnewKnowsWhatWasSaid changes a pause while one source is away: what it said before still completes
+// what the other says.
+func TestADeskThatIsOpenedAnewKnowsWhatWasSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFeedWorld()
+		w.polled.know(rich("btc", 100, time.Second))
+		h := feeding(w)
+		defer h.end()
+		h.stream.push(at("btc", 101, 0))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		h.set("gecko", false)
+		h.feed.Reconfigure(plans(func(o *FeedOptions) { o.Poll = 20 * time.Second }))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		h.stream.push(at("btc", 102, 0))
+		synctest.Wait()
+		all := h.all()
+		last := all[len(all)-1].Quotes[0].Quote
+		if last.Price.Or(0) != 102 || last.MarketCap.Or(0) != 1e12 {
+			t.Errorf("the quote is %+v", last)
+		}
+		h.check(t)
+	})
+}
