@@ -47,12 +47,12 @@ type closer struct {
 func (h *host) config() *config.Config { return h.cfg.Load() }
 
 // startHost opens everything in order: run directory, islands, pipeline, live feed, gateway. On an error it closes what it opened.
-// Load reads the configuration anew for a reload.
-func startHost(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), logger hclog.Logger) (_ *host, err error) {
+// The file is read anew for a reload.
+func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger hclog.Logger) (_ *host, err error) {
 	h := &host{logger: logger}
 	h.cfg.Store(cfg)
 	h.feeds = &feeds{h: h}
-	h.reloads = newReloader(h, cfg, load)
+	h.reloads = newReloader(h, cfg, file)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.stop())

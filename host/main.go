@@ -98,7 +98,7 @@ func newRun() *cobra.Command {
 				}
 				return cfg, err
 			}
-			return run(cmd.Context(), path, load, cmd.ErrOrStderr())
+			return run(cmd.Context(), &configFile{path: path, load: load}, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration")
@@ -106,10 +106,10 @@ func newRun() *cobra.Command {
 	return cmd
 }
 
-// run starts a host, waits for the context's end, and stops it. Meanwhile it reloads the configuration at path on SIGHUP, and
+// run starts a host, waits for the context's end, and stops it. Meanwhile it reloads the configuration on SIGHUP, and
 // when the file changes if the configuration wants that.
-func run(ctx context.Context, path string, load func() (*config.Config, error), logs io.Writer) error {
-	cfg, err := load()
+func run(ctx context.Context, file *configFile, logs io.Writer) error {
+	cfg, err := file.read()
 	if err != nil {
 		return err
 	}
@@ -118,12 +118,12 @@ func run(ctx context.Context, path string, load func() (*config.Config, error), 
 	defer signal.Stop(hangups)
 	logger := newLogger(cfg.Host.Log, logs)
 	began := time.Now()
-	h, err := startHost(ctx, cfg, load, logger)
+	h, err := startHost(ctx, cfg, file, logger)
 	if err != nil {
 		return err
 	}
 	logger.Info("ready", "url", h.gateway.URL(), "took", time.Since(began).Round(time.Millisecond))
-	h.runs("watch", func(ctx context.Context) { h.reloads.watch(ctx, path) })
+	h.runs("watch", h.reloads.watch)
 	h.runs("signals", func(ctx context.Context) {
 		for ctx.Err() == nil {
 			select {

@@ -21,9 +21,8 @@ import (
 // reloader makes a running host what its configuration says now. One reload follows the other, and none begins once the host
 // stops.
 type reloader struct {
-	h *host
-	// load reads the configuration as the host's start did.
-	load func() (*config.Config, error)
+	h    *host
+	file *configFile
 	// booted is what the host was started with: what it cannot take over is compared with that.
 	booted *config.Config
 
@@ -32,8 +31,8 @@ type reloader struct {
 	taken  chan struct{} // holds a token when a configuration was taken over that watch has not seen
 }
 
-func newReloader(h *host, cfg *config.Config, load func() (*config.Config, error)) *reloader {
-	return &reloader{h: h, load: load, booted: cfg, turn: make(chan struct{}, 1), closed: make(chan struct{}), taken: make(chan struct{}, 1)}
+func newReloader(h *host, cfg *config.Config, file *configFile) *reloader {
+	return &reloader{h: h, file: file, booted: cfg, turn: make(chan struct{}, 1), closed: make(chan struct{}), taken: make(chan struct{}, 1)}
 }
 
 // reloaded is what came of a reload. The CLI reads it.
@@ -151,7 +150,7 @@ func (r refusedFile) Unwrap() []error { return []error{r.Diagnostics, sdk.Invali
 // apply takes the configuration over.
 func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	h := r.h
-	cfg, err := r.load()
+	cfg, err := r.file.read()
 	var wrong *config.Diagnostics
 	switch {
 	case errors.As(err, &wrong):

@@ -20,7 +20,7 @@ func reloading(load func() (*config.Config, error)) (*reloader, *bytes.Buffer) {
 	var log bytes.Buffer
 	h := &host{logger: hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &sync.Mutex{}})}
 	h.cfg.Store(&config.Config{})
-	return newReloader(h, h.config(), load), &log
+	return newReloader(h, h.config(), &configFile{path: "/nonexistent/islands.hcl", load: load}), &log
 }
 
 func TestReloadsFollowOneAnother(t *testing.T) {

@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/service-islands/islands/config"
 )
 
 // settle is how long a folder has to be left alone before the file is read: editors write it in several steps.
@@ -19,20 +22,44 @@ const (
 	patience = time.Second
 )
 
-// watchFile calls changed whenever a file holds something else than before, until the context ends. It watches the file's
-// folder, because most programs put a new file in the place of the old one; where the file is a link, it notices that
-// another link took its place. The error is that there is nothing to watch.
-func watchFile(ctx context.Context, path string, changed func()) error {
+// configFile is where the host's configuration is.
+type configFile struct {
+	path string
+	// load reads and checks it.
+	load func() (*config.Config, error)
+	// seen is what it held when it was last read, nil before.
+	seen atomic.Pointer[[]byte]
+}
+
+// read reads and checks the file.
+func (f *configFile) read() (*config.Config, error) {
+	f.look()
+	return f.load()
+}
+
+// look reports whether the file holds something else than it did the last time. One that is away for a moment does not.
+func (f *configFile) look() (changed bool) {
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return false
+	}
+	last := f.seen.Swap(&text)
+	return last == nil || !bytes.Equal(*last, text)
+}
+
+// watch calls changed whenever the file holds something else than when it was last read, until the context ends. It watches
+// the file's folder, because most programs put a new file in the place of the old one; where the file is a link, it notices
+// that another link took its place. The error is that there is nothing to watch.
+func (f *configFile) watch(ctx context.Context, changed func()) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", path, err)
+		return fmt.Errorf("watch %s: %w", f.path, err)
 	}
 	defer watcher.Close()
-	if err := watcher.Add(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("watch the folder of %s: %w", path, err)
+	if err := watcher.Add(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("watch the folder of %s: %w", f.path, err)
 	}
-	last, _ := os.ReadFile(path) // A file that is not there will be something else soon.
-	due := time.NewTimer(settle)
+	due := time.NewTimer(settle) // It may have changed since it was read.
 	defer due.Stop()
 	var since time.Time // of the first event after the last look
 	await := func() {
@@ -53,18 +80,15 @@ func watchFile(ctx context.Context, path string, changed func()) error {
 			await()
 		case <-due.C:
 			since = time.Time{}
-			now, err := os.ReadFile(path)
-			if err != nil || bytes.Equal(now, last) {
-				continue // A file that is away for a moment is no other configuration.
+			if f.look() {
+				changed()
 			}
-			last = now
-			changed()
 		}
 	}
 }
 
 // watch reloads the configuration when its file changes, as long as the configuration wants that, until the context ends.
-func (r *reloader) watch(ctx context.Context, path string) {
+func (r *reloader) watch(ctx context.Context) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	stop := func() {}
@@ -75,7 +99,7 @@ func (r *reloader) watch(ctx context.Context, path string) {
 			watched, cancel := context.WithCancel(ctx)
 			if stop = cancel; on {
 				watching.Go(func() {
-					if err := watchFile(watched, path, func() { r.reloadSoon(ctx, "watch") }); err != nil {
+					if err := r.file.watch(watched, func() { r.reloadSoon(ctx, "watch") }); err != nil {
 						r.h.logger.Error("the configuration is not watched: reload it by \"islands reload\" or SIGHUP", "error", err)
 					}
 				})

@@ -14,10 +14,12 @@ import (
 func watched(t *testing.T, path string) (changes chan struct{}) {
 	t.Helper()
 	changes = make(chan struct{}, 100)
+	file := &configFile{path: path}
+	file.look()
 	ctx, cancel := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		if err := watchFile(ctx, path, func() { changes <- struct{}{} }); err != nil {
+		if err := file.watch(ctx, func() { changes <- struct{}{} }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -25,7 +27,6 @@ func watched(t *testing.T, path string) (changes chan struct{}) {
 		cancel()
 		watching.Wait()
 	})
-	time.Sleep(2 * settle) // It has looked once.
 	return changes
 }
 
@@ -109,7 +110,7 @@ func TestWatchFileIsNotDisturbed(t *testing.T) {
 	if more := len(changes); more > 2 {
 		t.Errorf("twenty steps are %d changes", more+1)
 	}
-	if err := watchFile(t.Context(), "/nonexistent/islands.hcl", func() {}); err == nil {
+	if err := (&configFile{path: "/nonexistent/islands.hcl"}).watch(t.Context(), func() {}); err == nil {
 		t.Error("a folder that there is not is watched")
 	}
 }
