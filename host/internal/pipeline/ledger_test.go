@@ -60,7 +60,7 @@ func TestEveryQuoteIsStored(t *testing.T) {
 
 func TestTheQueueForTheStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := feeding(newFeedWorld(), func(_ *Options, f *FeedOptions) { f.StoreQueue = 20 })
+		h := feeding(newFeedWorld(), func(o *Options, _ *FeedOptions) { o.StoreQueue = 20 })
 		h.set("store", false)
 		for range 100 {
 			h.stream.push(at("btc", 100, 0))

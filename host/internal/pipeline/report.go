@@ -31,7 +31,9 @@ func (r *Requests) newReports(rt, before *routes) map[string]*reportKind {
 	reports := make(map[string]*reportKind, len(rt.Reports))
 	for _, opts := range rt.Reports {
 		rk := &reportKind{Report: opts}
-		rk.mode = newMode(r.opts.Logger.With("island", opts.Island),
+		told := r.opts
+		told.Logger = told.Logger.With("island", opts.Island)
+		rk.mode = newMode(told,
 			"Reporter unavailable, serving the last good reports", "Reporter available again")
 		if before != nil && before.reports[opts.Name] != nil && before.reports[opts.Name].Island == opts.Island {
 			rk.mode = before.reports[opts.Name].mode

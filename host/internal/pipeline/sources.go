@@ -64,7 +64,7 @@ type SourceStatus struct {
 
 func newSources(opts Options) *sources {
 	s := &sources{opts: opts, byName: make(map[string]*source), asked: make(map[string][]string)}
-	s.mode = newMode(opts.Logger, "External APIs unavailable, serving cached data", "External APIs available again")
+	s.mode = newMode(opts, "External APIs unavailable, serving cached data", "External APIs available again")
 	return s
 }
 
