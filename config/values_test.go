@@ -203,7 +203,7 @@ func TestEverythingSet(t *testing.T) {
 		Host: Host{
 			Listen: ":0", DataDir: "data", Environment: Production, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
 			RequestTimeout: 9 * time.Second, SourceTimeout: 2 * time.Second, LastSourceTimeout: 2 * time.Second,
-			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Limits: Limits{10, 20, 40, 30},
+			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Spool: Spool{8 << 20, 2 * time.Hour, 0}, Limits: Limits{10, 20, 40, 30},
 			TrustedProxies: []netip.Prefix{
 				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),
 			},
