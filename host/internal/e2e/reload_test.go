@@ -99,6 +99,17 @@ func TestReload(t *testing.T) {
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
 	requests := startLoad(t, h, 3, "/api/crypto-report/btc", "/api/market-data/eth", "/api/market-data?symbols=sol,bnb", "/health/live")
 	feed := startEar(t, h)
+	channel := h.listen(t, "?channels=islands")
+	becomes := func(t *testing.T, state string) {
+		t.Helper()
+		eventually(t, 30*time.Second, "news of fear-greed", func() error {
+			m, err := channel.next(10 * time.Second)
+			if err != nil || !strings.Contains(string(m.Data), `"fear-greed"`) || !strings.Contains(string(m.Data), fmt.Sprintf(`"state":%q`, state)) {
+				return fmt.Errorf("%w, %s", err, m.Data)
+			}
+			return nil
+		})
+	}
 	pids := h.pids(t)
 	steps := []struct {
 		name   string
@@ -112,6 +123,7 @@ func TestReload(t *testing.T) {
 		}, changes{Added: []string{"fear-greed"}}, func(t *testing.T) {
 			t.Helper()
 			h.ok(t, "/health/islands/fear-greed")
+			becomes(t, "running")
 			if report := h.ok(t, "/api/crypto-report/xrp").json(t); at(t, report, "provenance.sentiment.source") != "fear-greed" {
 				t.Errorf("sentiment %v", at(t, report, "sentiment"))
 			}
@@ -193,6 +205,7 @@ func TestReload(t *testing.T) {
 			if got := at(t, h.get(t, "/health/islands/fear-greed").json(t), "state"); got != "disabled" {
 				t.Errorf("it is %v", got)
 			}
+			becomes(t, "disabled")
 		}},
 		{
 			"an island out of the file", func() {
@@ -203,6 +216,10 @@ func TestReload(t *testing.T) {
 				t.Helper()
 				if r := h.get(t, "/health/islands/fear-greed"); r.status != http.StatusNotFound {
 					t.Errorf("%d %s", r.status, r.body)
+				}
+				becomes(t, "removed")
+				if m := h.listen(t, "?channels=islands").await("snapshot", "islands", 10*time.Second); strings.Contains(string(m.Data), "fear-greed") {
+					t.Errorf("what is gone is told: %s", m.Data)
 				}
 			},
 		},
