@@ -105,6 +105,7 @@ func New(opts Options) *Requests {
 	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
 	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
 	r.routes.Store(r.newRoutes(opts, nil))
+	r.opts = opts.withoutRoutes()
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
