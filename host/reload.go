@@ -193,7 +193,7 @@ func (h *host) move(ctx context.Context, cfg *config.Config) {
 	h.feeds.reconfigure(cfg) //nolint:contextcheck // The feed outlives the reload.
 	select {
 	case <-settled:
-	case <-time.After(cfg.Host.RequestTimeout + time.Second):
+	case <-time.After(h.reloads.booted.Host.RequestTimeout + time.Second): // Another one takes a restart.
 	case <-ctx.Done():
 	}
 }
