@@ -109,13 +109,13 @@ func newRun() *cobra.Command {
 // run starts a host, waits for the context's end, and stops it. Meanwhile it reloads the configuration on SIGHUP, and
 // when the file changes if the configuration wants that.
 func run(ctx context.Context, file *configFile, logs io.Writer) error {
+	hangups := make(chan os.Signal, 1) // From the start: unheard, the signal would end the host.
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	cfg, err := file.read()
 	if err != nil {
 		return err
 	}
-	hangups := make(chan os.Signal, 1) // From the start: unheard, the signal would end the host.
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	logger := newLogger(cfg.Host.Log, logs)
 	began := time.Now()
 	h, err := startHost(ctx, cfg, file, logger)

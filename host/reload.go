@@ -193,21 +193,22 @@ func (h *host) move(ctx context.Context, cfg *config.Config) {
 	h.feeds.reconfigure(cfg) //nolint:contextcheck // The feed outlives the reload.
 	select {
 	case <-settled:
-	case <-time.After(cfg.Host.RequestTimeout + time.Second):
+	case <-time.After(h.reloads.booted.Host.RequestTimeout + time.Second): // Another one takes a restart.
 	case <-ctx.Done():
 	}
 }
 
-// tellOfRemoved tells clients of the live feed of islands that do not run any more by the operator's wish.
+// tellOfRemoved tells clients of the live feed of islands that were disabled, and of those that are gone.
 func (h *host) tellOfRemoved(before *config.Config, removed []string) {
 	status := h.supervisor.Status()
-	for _, name := range removed {
-		if at := slices.IndexFunc(status, func(s supervisor.IslandStatus) bool { return s.Name == name }); at >= 0 {
+	for _, island := range before.Islands {
+		at := slices.IndexFunc(status, func(s supervisor.IslandStatus) bool { return s.Name == island.Name })
+		switch {
+		case at < 0:
+			h.news.removed(island.Name, island.Layer)
+		case slices.Contains(removed, island.Name):
 			h.news.changed(status[at])
-			continue
 		}
-		island, _ := before.Island(name)
-		h.news.removed(name, island.Layer)
 	}
 }
 

@@ -90,7 +90,9 @@ func TestNoReloadWhileTheHostStops(t *testing.T) {
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
-		<-outcomes
+		if err := <-outcomes; err == nil {
+			t.Error("a file that is away was taken over")
+		}
 		if _, err := r.reload(t.Context(), "SIGHUP"); !errors.Is(err, sdk.Unavailable) {
 			t.Errorf("a late one: %v", err)
 		}

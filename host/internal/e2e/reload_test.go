@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -99,6 +98,17 @@ func TestReload(t *testing.T) {
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
 	requests := startLoad(t, h, 3, "/api/crypto-report/btc", "/api/market-data/eth", "/api/market-data?symbols=sol,bnb", "/health/live")
 	feed := startEar(t, h)
+	channel := h.listen(t, "?channels=islands")
+	becomes := func(t *testing.T, state string) {
+		t.Helper()
+		eventually(t, 30*time.Second, "news of fear-greed", func() error {
+			m, err := channel.next(10 * time.Second)
+			if err != nil || !strings.Contains(string(m.Data), `"fear-greed"`) || !strings.Contains(string(m.Data), fmt.Sprintf(`"state":%q`, state)) {
+				return fmt.Errorf("%w, %s", err, m.Data)
+			}
+			return nil
+		})
+	}
 	pids := h.pids(t)
 	steps := []struct {
 		name   string
@@ -112,6 +122,7 @@ func TestReload(t *testing.T) {
 		}, changes{Added: []string{"fear-greed"}}, func(t *testing.T) {
 			t.Helper()
 			h.ok(t, "/health/islands/fear-greed")
+			becomes(t, "running")
 			if report := h.ok(t, "/api/crypto-report/xrp").json(t); at(t, report, "provenance.sentiment.source") != "fear-greed" {
 				t.Errorf("sentiment %v", at(t, report, "sentiment"))
 			}
@@ -193,6 +204,7 @@ func TestReload(t *testing.T) {
 			if got := at(t, h.get(t, "/health/islands/fear-greed").json(t), "state"); got != "disabled" {
 				t.Errorf("it is %v", got)
 			}
+			becomes(t, "disabled")
 		}},
 		{
 			"an island out of the file", func() {
@@ -203,6 +215,10 @@ func TestReload(t *testing.T) {
 				t.Helper()
 				if r := h.get(t, "/health/islands/fear-greed"); r.status != http.StatusNotFound {
 					t.Errorf("%d %s", r.status, r.body)
+				}
+				becomes(t, "removed")
+				if m := h.listen(t, "?channels=islands").await("snapshot", "islands", 10*time.Second); strings.Contains(string(m.Data), "fear-greed") {
+					t.Errorf("what is gone is told: %s", m.Data)
 				}
 			},
 		},
@@ -385,60 +401,4 @@ func TestReloadTakesABuildIn(t *testing.T) {
 	}
 	h.ok(t, "/api/crypto-report/sol")
 	h.says(t, `"@level":"debug"`)
-}
-
-// TestReloadBySignalAndWatch reloads without the command line: by SIGHUP, then by the change of the file alone, several at
-// once and with a mistake in between.
-func TestReloadBySignalAndWatch(t *testing.T) {
-	m := startMarket(t)
-	c := newComposition(t)
-	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path, "LOG_LEVEL": ""})
-	pid := h.pids(t)["report-generator"]
-	c.replace(`binary = "plugins/report-generator"`, "binary = \"plugins/report-generator\"\n  config {\n    disclaimer = \"One.\"\n  }")
-	const off, on = "= false    # reload this file", "= true     # reload this file"
-	c.replace(off, on)
-	if err := h.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	h.says(t, "the configuration was taken over", `"by":"SIGHUP"`, `"replaced":"report-generator"`)
-	becomes := func(what string) {
-		t.Helper()
-		eventually(t, 30*time.Second, what, func() error {
-			now := h.pids(t)["report-generator"]
-			if now == pid || now == 0 {
-				return fmt.Errorf("process %d", now)
-			}
-			pid = now
-			return nil
-		})
-	}
-	becomes("replaced by SIGHUP")
-	c.replace("One.", "Two.")
-	h.says(t, "the configuration was taken over", `"by":"watch"`, `"replaced":"report-generator"`)
-	becomes("replaced by the watch")
-
-	good := c.text
-	c.write(good + "island {")
-	h.says(t, "the configuration was not taken over", `"by":"watch"`)
-	c.write(good)
-	h.says(t, "the configuration is what it was", `"by":"watch"`)
-
-	// An editor that puts a new file in the place of the old one; after it, the file is not watched.
-	fresh := c.path + ".new"
-	text := strings.Replace(strings.Replace(good, "Two.", "Three.", 1), on, off, 1)
-	if err := os.WriteFile(fresh, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(fresh, c.path); err != nil {
-		t.Fatal(err)
-	}
-	becomes("replaced by the watch of a new file")
-	c.write(strings.Replace(text, "Three.", "Four.", 1))
-	if err := h.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	becomes("replaced by SIGHUP again")
-	if status := h.stop(t); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
 }

@@ -106,6 +106,7 @@ func New(opts Options) *Requests {
 	r.cacheMode = newMode(opts, "Cache unavailable, going on without it", "Cache available again")
 	r.storeMode = newMode(opts, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
 	r.routes.Store(r.newRoutes(opts, nil))
+	r.opts = opts.withoutRoutes()
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	r.ledger = newLedger(r)
 	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })

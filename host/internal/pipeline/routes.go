@@ -99,6 +99,13 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 	return before.unused
 }
 
+// withoutRoutes returns options without what is in routes, so that nobody goes by what was once.
+func (o Options) withoutRoutes() Options {
+	o.Cache, o.Store, o.NegativeTTL, o.Reports = "", "", 0, nil
+	o.Quotes, o.Candles, o.Global, o.Sentiment, o.Catalogue = Line{}, Line{}, Line{}, Line{}, Line{}
+	return o
+}
+
 // same reports whether routes of the options would be the same.
 func (rt *routes) same(opts Options) bool {
 	return rt.Cache == opts.Cache && rt.Store == opts.Store && rt.NegativeTTL == opts.NegativeTTL &&
