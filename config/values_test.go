@@ -105,6 +105,11 @@ func TestEverythingSet(t *testing.T) {
 			source_timeout      = "2s"
 			last_source_timeout = "2s"
 			negative_ttl        = "5s"
+			spool {
+				max_size = "8MiB"
+				max_age  = "2h"
+				sync     = "0s"
+			}
 			near_cache {
 				max_entries = env("ENTRIES")
 				max_memory  = 1024
