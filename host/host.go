@@ -232,7 +232,7 @@ func (h *host) pipelineOptions() pipeline.Options {
 	for _, report := range req.Reports {
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(h.cfg, report).Needs, Warm: report.Warm,
+			Needs: specOf(h.cfg, report).Needs, Formats: specOf(h.cfg, report).Formats, Warm: report.Warm,
 		})
 	}
 	return opts

@@ -35,6 +35,8 @@ type Report struct {
 	KeyPrefix string
 	Strategy  Strategy
 	Needs     sdk.Needs
+	// Formats that the reporter declares; a document in another is not taken. Nil for any.
+	Formats []string
 	// Warm lists symbols whose report is made at start.
 	Warm []string
 }

@@ -73,6 +73,8 @@ type Requests struct {
 	sources *sources
 	kinds   kinds
 	reports map[string]*reportKind
+	// boundary is between every island and the rest: opts.Island and opts.Hold lead through it.
+	boundary *boundary
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -94,8 +96,13 @@ type Requests struct {
 // New returns a pipeline that answers at once; Run connects it to the cache island's invalidations.
 func New(opts Options) *Requests {
 	opts = opts.withDefaults()
+	bound := newBoundary(opts)
+	opts.Island = bound.island
+	if opts.Hold != nil {
+		opts.Hold = bound.hold
+	}
 	r := &Requests{
-		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
+		opts: opts, boundary: bound, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
 		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
