@@ -74,7 +74,8 @@ type Options struct {
 	// MaxEntries and MaxBytes bound the near cache.
 	MaxEntries int
 	MaxBytes   int64
-	// MaxFlights bounds the loads under way at once; what comes beyond is refused with ResourceExhausted.
+	// MaxFlights bounds the loads under way at once. As many again wait for a quarter of their time at most; what comes
+	// beyond is refused with ResourceExhausted.
 	MaxFlights int
 
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
