@@ -14,7 +14,8 @@ import (
 
 // boundary is the one place at which everything that islands answer is checked, for requests and for the feed alike.
 type boundary struct {
-	opts Options
+	opts      Options
+	bulkheads *bulkheads
 
 	mu     sync.Mutex
 	tally  map[faultKey]*faultCount // bounded: islands of the configuration × faults
@@ -45,7 +46,7 @@ type FaultStatus struct {
 const faultPause = time.Minute
 
 func newBoundary(opts Options) *boundary {
-	b := &boundary{opts: opts, tally: make(map[faultKey]*faultCount), ofName: make(map[string][]string)}
+	b := &boundary{opts: opts, bulkheads: newBulkheads(opts.MaxCalls), tally: make(map[faultKey]*faultCount), ofName: make(map[string][]string)}
 	for _, report := range opts.Reports {
 		b.ofName[report.Name] = report.Formats
 	}
@@ -130,7 +131,7 @@ func (c checked) nonsense(what string, fault Fault) error {
 // Quotes leaves out what cannot be. When nothing else is left, the source counts as failing; not when all of it is merely
 // ancient, which is how an asset looks that is no longer traded.
 func (c checked) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
-	quotes, err := c.Island.Quotes(ctx, req)
+	quotes, err := within(ctx, c, func() ([]sdk.Quote, error) { return c.Island.Quotes(ctx, req) })
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (c checked) quotes(quotes []sdk.Quote, asked askedFor) (kept []sdk.Quote, w
 
 // Candles leaves out what cannot be.
 func (c checked) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
-	candles, err := c.Island.Candles(ctx, req)
+	candles, err := within(ctx, c, func() (sdk.Candles, error) { return c.Island.Candles(ctx, req) })
 	if err != nil {
 		return candles, err
 	}
@@ -181,7 +182,7 @@ func (c checked) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candl
 
 // Global takes figures of the whole market, or none of them.
 func (c checked) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
-	global, err := c.Island.Global(ctx, req)
+	global, err := within(ctx, c, func() (sdk.Global, error) { return c.Island.Global(ctx, req) })
 	if err != nil {
 		return global, err
 	}
@@ -196,7 +197,7 @@ func (c checked) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global,
 
 // Sentiment takes a value within its range, or none.
 func (c checked) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
-	sentiment, err := c.Island.Sentiment(ctx, req)
+	sentiment, err := within(ctx, c, func() (sdk.Sentiment, error) { return c.Island.Sentiment(ctx, req) })
 	if err != nil {
 		return sentiment, err
 	}
@@ -209,7 +210,7 @@ func (c checked) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.S
 
 // Catalogue leaves out what cannot be.
 func (c checked) Catalogue(ctx context.Context, req sdk.CatalogueRequest) ([]sdk.Asset, error) {
-	assets, err := c.Island.Catalogue(ctx, req)
+	assets, err := within(ctx, c, func() ([]sdk.Asset, error) { return c.Island.Catalogue(ctx, req) })
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +242,7 @@ func (c checked) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sd
 
 // Lookup takes an entry that is not what was asked for as a miss.
 func (c checked) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error) {
-	results, err := c.Island.Lookup(ctx, keys)
+	results, err := within(ctx, c, func() ([]sdk.Lookup, error) { return c.Island.Lookup(ctx, keys) })
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +275,7 @@ func (c checked) entry(e sdk.Entry, asked bool) Fault {
 
 // Recall leaves out what was not asked for.
 func (c checked) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
-	entries, err := c.Island.Recall(ctx, keys)
+	entries, err := within(ctx, c, func() ([]sdk.Entry, error) { return c.Island.Recall(ctx, keys) })
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +284,7 @@ func (c checked) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error)
 
 // Report takes a report whose documents are what its reporter declares, or none.
 func (c checked) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, error) {
-	report, err := c.Island.Report(ctx, req)
+	report, err := within(ctx, c, func() (sdk.Report, error) { return c.Island.Report(ctx, req) })
 	if err != nil {
 		return report, err
 	}

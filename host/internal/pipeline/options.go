@@ -77,6 +77,8 @@ type Options struct {
 	// MaxFlights bounds the loads under way at once. As many again wait for a quarter of their time at most; what comes
 	// beyond is refused with ResourceExhausted.
 	MaxFlights int
+	// MaxCalls bounds the calls under way at one island, those of the feed apart; default 64. As many again wait.
+	MaxCalls int
 
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
 	// returns is called with the error, or nil.
@@ -110,6 +112,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxFlights <= 0 {
 		o.MaxFlights = 256
+	}
+	if o.MaxCalls <= 0 {
+		o.MaxCalls = 64
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
