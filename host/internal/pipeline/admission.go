@@ -148,7 +148,7 @@ const (
 // at its present rate, give or take a half, so that those who were shed together do not come back together.
 func (a *admission) busy() error {
 	drained := min(max(time.Duration(len(a.cold)+len(a.refreshes)+1)*a.drain, minBusyRetry), maxBusyRetry)
-	jittered := drained/2 + rand.N(drained) //nolint:gosec // spreading clients needs no secrecy
+	jittered := drained/2 + rand.N(drained)
 	return &sdk.Error{
 		Kind: sdk.ResourceExhausted, Message: "too many cold requests at once", RetryAfter: min(max(jittered, minBusyRetry), maxBusyRetry),
 	}
