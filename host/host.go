@@ -274,7 +274,7 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 	for _, report := range req.Reports {
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(cfg, report).Needs, Warm: report.Warm,
+			Needs: specOf(cfg, report).Needs, Formats: specOf(cfg, report).Formats, Warm: report.Warm,
 		})
 	}
 	return opts

@@ -278,7 +278,12 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 		return nil, 0, sdk.Errorf(sdk.NotFound, "no island %q in the configuration", name)
 	}
 	v := viewOf(s)
-	return v, v.Status, nil
+	body := struct {
+		islandView
+		// Rejected counts what the island answered and was not taken, by reason.
+		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+	}{v, i.h.rejected(name)}
+	return body, v.Status, nil
 }
 
 // IslandMetrics implements gateway.Insight.
@@ -293,7 +298,20 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 	return struct {
 		Name    string      `json:"name"`
 		Metrics sdk.Metrics `json:"metrics"`
-	}{name, metrics}, nil
+		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
+		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+	}{name, metrics, i.h.rejected(name)}, nil
+}
+
+// rejected counts what an island answered and was not taken, by reason.
+func (h *host) rejected(name string) map[pipeline.Fault]uint64 {
+	out := map[pipeline.Fault]uint64{}
+	for _, f := range h.requests.Faults() {
+		if f.Island == name {
+			out[f.Fault] = f.Count
+		}
+	}
+	return out
 }
 
 // metrics asks an island what it counts.

@@ -197,4 +197,3 @@ func (h *host) heardSome(t *testing.T, e *ear, n int) {
 		return nil
 	})
 }
-

@@ -418,7 +418,9 @@ func askWithin[T any](
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := call(limited, island)
+	var busy *full
 	switch {
+	case errors.As(err, &busy): // it was not asked
 	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
 		m.set(true, nil)
 	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil: // the caller's time is up, which says nothing of the island

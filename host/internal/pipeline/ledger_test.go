@@ -148,7 +148,7 @@ func TestClosedCandlesAreStored(t *testing.T) {
 		// A store that stays away does not let them pile up.
 		h.set("store", false)
 		for i := range 3000 {
-			h.stream.send(sdk.QuoteBatch{Candles: []sdk.Candles{series("btc", candle(i, 1, true))}})
+			h.stream.send(sdk.QuoteBatch{Candles: []sdk.Candles{series("btc", candle(i-3000, 1, true))}})
 			if i%500 == 0 {
 				synctest.Wait()
 			}

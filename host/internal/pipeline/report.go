@@ -247,7 +247,9 @@ func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.Repor
 		// The host made the request, so a client is not to blame, nor is this to be remembered as an answer.
 		err = &sdk.Error{Kind: sdk.Internal, Message: err.Error()}
 	}
-	rk.mode.set(err == nil, err)
+	if busy := (*full)(nil); !errors.As(err, &busy) { // else it was not asked
+		rk.mode.set(err == nil, err)
+	}
 	if err != nil && sdk.RetryAfter(err) == 0 {
 		err = &sdk.Error{Kind: sdk.KindOf(err), Message: err.Error(), RetryAfter: reporterRetry, Err: err}
 	}

@@ -202,6 +202,11 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 			src.giveBack()
 			return ctx.Err() // the caller's time is up, which says nothing of the source
 		}
+		if busy := (*full)(nil); errors.As(err, &busy) {
+			src.giveBack() // it was not asked
+			failed = append(failed, failedSource{src.name, err})
+			continue
+		}
 		s.note(src, err)
 		if errors.Is(err, errEnough) {
 			return nil
