@@ -83,6 +83,9 @@ func (s *Spool) lose(g *segment, from uint64, err error) {
 
 // lost counts records that cannot be read, and says so.
 func (s *Spool) lost(n uint64, g *segment, err error) {
+	if n == 0 {
+		return
+	}
 	s.stats.Lost += n
 	s.opts.Logger.Error("records of the spool cannot be read, they will not be stored", "records", n, "file", nameOf(g.first), "error", err)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -112,22 +113,6 @@ func parseRecord(b []byte, with salt) (r record, n int, ok bool) {
 	return r, n, true
 }
 
-// find finds the first whole record in b whose number may follow, and returns where it ends; 0 for none.
-//
-// That a checksum fits by chance where none was written has odds of one to four thousand million for each place that is
-// tried, and a place is tried only when the number there is one of the few that may follow.
-func find(b []byte, with salt, low, high uint64) (r record, end int) {
-	for at := 0; at+recordHeader <= len(b); at++ {
-		if number := binary.LittleEndian.Uint64(b[at+4:]); number < low || number > high {
-			continue
-		}
-		if r, n, ok := parseRecord(b[at:], with); ok {
-			return r, at + n
-		}
-	}
-	return record{}, 0
-}
-
 // segment is a file of records, of a few MiB.
 type segment struct {
 	first uint64 // number of its first record
@@ -135,43 +120,82 @@ type segment struct {
 	last   uint64
 	newest time.Time
 	size   int64
+	// stamps say when a record was written, the first one and another every few KiB.
+	stamps []stamp
 }
 
-// inspect reads how far a segment goes, without keeping what is in it. A segment whose header is not right is none.
-func inspect(dir, name string) (*segment, error) {
+// stamp is when a record was written.
+type stamp struct {
+	number uint64
+	at     time.Time
+}
+
+// Bounds on the stamps of a segment: how many bytes lie between them, and how many there are.
+const (
+	stampBytes = 4 << 10
+	maxStamps  = 4 << 10
+)
+
+// note notes that the segment goes up to a record, written at some time, and ends at an offset behind it.
+func (g *segment) note(last uint64, at time.Time, end int64) {
+	if n := len(g.stamps); n == 0 || end >= int64(n)*stampBytes && n < maxStamps {
+		g.stamps = append(g.stamps, stamp{g.last + 1, at})
+	}
+	g.last, g.newest = last, at
+}
+
+// since is when a record was written, or a few KiB before.
+func (g *segment) since(number uint64) time.Time {
+	at := g.newest
+	for _, s := range slices.Backward(g.stamps) {
+		at = s.at
+		if s.number <= number {
+			break
+		}
+	}
+	return at
+}
+
+// empty is whether no record of it can be read.
+func (g *segment) empty() bool { return g.last < g.first }
+
+// inspect reads how far a segment goes, without keeping what is in it, and how many bytes behind its last record are none. It
+// returns errNoSegment where the header is damaged, and errOtherVersion where it is that of another version.
+func inspect(dir, name string) (g *segment, strange int64, err error) {
 	first, ok := firstOf(name)
 	if !ok {
-		return nil, fmt.Errorf("%s is not the name of a segment", name)
+		return nil, 0, fmt.Errorf("%s is not the name of a segment", name)
 	}
 	path := filepath.Join(dir, name)
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	r := reader{file: file, segment: &segment{first: first, last: first - 1, size: info.Size()}}
+	g = &segment{first: first, last: first - 1, size: info.Size(), newest: info.ModTime()}
+	r := reader{file: file, segment: g}
 	if err := r.open(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return g, info.Size(), fmt.Errorf("%s: %w", path, err)
 	}
-	s := r.segment
-	s.newest = info.ModTime()
+	end := int64(segmentHeader)
 	for {
 		rec, ok, err := r.next()
 		if err != nil {
-			return nil, err
+			return g, 0, err
 		}
 		if !ok {
-			return s, nil
+			return g, info.Size() - end, nil
 		}
-		s.last, s.newest = rec.number, rec.at
+		end = r.offset - int64(len(r.ahead))
+		g.note(rec.number, rec.at, end)
 	}
 }
 
-// reader reads the records of a segment in order.
+// reader reads the records of a segment in order. It keeps no more of it in memory than a window and one record.
 type reader struct {
 	file    io.ReaderAt
 	segment *segment
@@ -185,8 +209,15 @@ type reader struct {
 	lost uint64
 }
 
-// errNoSegment is a file whose header is not that of a segment.
-var errNoSegment = errors.New("it is not a segment of the spool")
+// window is how many bytes of a segment are read at once.
+const window = 256 << 10
+
+var (
+	// errNoSegment is a file whose header is not that of a segment.
+	errNoSegment = errors.New("it is not a segment of the spool")
+	// errOtherVersion is a segment that another version of this program has written.
+	errOtherVersion = errors.New("it is a segment of another version")
+)
 
 // open checks the header.
 func (r *reader) open() error {
@@ -199,6 +230,9 @@ func (r *reader) open() error {
 	}
 	first, with, ok := headerOf(head)
 	if !ok || first != r.segment.first {
+		if version := len(magic) - 1; string(head[:version]) == magic[:version] && head[version] != magic[version] {
+			return errOtherVersion
+		}
 		return errNoSegment
 	}
 	r.salt = with
@@ -206,25 +240,65 @@ func (r *reader) open() error {
 	return nil
 }
 
+// left is how many bytes were not yet handed out.
+func (r *reader) left() int64 { return int64(len(r.ahead)) + r.segment.size - r.offset }
+
+// fill reads on until so many bytes are ahead, or all that there are.
+func (r *reader) fill(n int) error {
+	more := min(r.segment.size-r.offset, int64(max(n, window)-len(r.ahead)))
+	if len(r.ahead) >= n || more <= 0 {
+		return nil
+	}
+	fresh := make([]byte, int64(len(r.ahead))+more)
+	kept := copy(fresh, r.ahead)
+	got, err := r.file.ReadAt(fresh[kept:], r.offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	r.ahead = fresh[:kept+got]
+	if r.offset += more; int64(got) < more {
+		r.offset = r.segment.size // Somebody has cut it, and what was there is not.
+	}
+	return nil
+}
+
 // next returns the next record; ok is false when there is none right now. Its content is valid until the call after.
+//
+// Where the next one is damaged, it is the first whole one behind it whose number may follow. That a checksum fits by chance
+// where none was written has odds of one to four thousand million for each place that is tried, and a place is tried only
+// when the number there is one of the few that may follow.
 func (r *reader) next() (rec record, ok bool, err error) {
-	if more := r.segment.size - r.offset; more > 0 {
-		// Only whole records are ever counted into the size, so that what is not whole here is damaged.
-		fresh := make([]byte, int64(len(r.ahead))+more)
-		n := copy(fresh, r.ahead)
-		got, err := r.file.ReadAt(fresh[n:], r.offset)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return record{}, false, err
+	high := r.expected + uint64(r.left())/recordHeader
+	for at := 0; ; at++ {
+		if len(r.ahead)-at < recordHeader {
+			r.ahead, at = r.ahead[at:], 0
+			if err := r.fill(recordHeader); err != nil {
+				return record{}, false, err
+			}
+			if len(r.ahead) < recordHeader {
+				// Only whole records are ever counted into the size, so that what is not whole here is damaged, and what comes
+				// later begins behind it.
+				r.ahead, r.offset = nil, r.segment.size
+				return record{}, false, nil
+			}
 		}
-		r.ahead, r.offset = fresh[:n+got], r.segment.size
+		if number := binary.LittleEndian.Uint64(r.ahead[at+4:]); number < r.expected || number > high {
+			continue
+		}
+		length := binary.LittleEndian.Uint32(r.ahead[at:])
+		if length > MaxRecord || recordHeader+int64(length) > r.left()-int64(at) {
+			continue
+		}
+		if len(r.ahead)-at < recordHeader+int(length) {
+			r.ahead, at = r.ahead[at:], 0
+			if err := r.fill(recordHeader + int(length)); err != nil {
+				return record{}, false, err
+			}
+		}
+		if rec, n, ok := parseRecord(r.ahead[at:], r.salt); ok {
+			r.lost += rec.number - r.expected
+			r.ahead, r.expected = r.ahead[at+n:], rec.number+1
+			return rec, true, nil
+		}
 	}
-	high := r.expected + uint64(len(r.ahead)/recordHeader)
-	rec, end := find(r.ahead, r.salt, r.expected, high)
-	if end == 0 {
-		r.ahead = nil // Nothing of it can be read, and what comes later begins behind it.
-		return record{}, false, nil
-	}
-	r.lost += rec.number - r.expected
-	r.ahead, r.expected = r.ahead[end:], rec.number+1
-	return rec, true, nil
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -44,10 +45,12 @@ type Stats struct {
 	Bytes   int64
 	Oldest  time.Time
 	// Since the spool was opened: records that were appended, and confirmed; dropped because there was no more room or
-	// they were too old; lost because what stands on disk is not what was written.
+	// they were too old; lost because what stands on disk is not what was written, at least so many.
 	Appended, Confirmed, Dropped, Lost uint64
 	// Failures to write or to sync.
 	Failures uint64
+	// Unsynced is whether the last sync failed.
+	Unsynced bool
 }
 
 // Spool keeps records on disk. All methods may be called concurrently, but there is one reader.
@@ -63,6 +66,7 @@ type Spool struct {
 	salt      salt // of the active segment
 	dirty     bool
 	ended     []*os.File // to be synced and closed
+	begun     bool       // a segment that the folder's sync does not know of yet
 	following uint64     // number of the next record
 	confirmed uint64     // all up to this number are
 	reading   *reading
@@ -99,7 +103,8 @@ func Open(opts Options) (*Spool, error) {
 	return s, nil
 }
 
-// recover reads what is there. Files that are none of the spool's stay; those that are and cannot be used are removed.
+// recover reads what is there. Files that are none of the spool's stay, and so do segments that only another version or a
+// sounder disk can read; those of which nothing can be read are removed.
 func (s *Spool) recover() error {
 	entries, err := os.ReadDir(s.opts.Dir)
 	if err != nil {
@@ -115,18 +120,7 @@ func (s *Spool) recover() error {
 		if !entry.Type().IsRegular() || !segmentName.MatchString(name) {
 			continue
 		}
-		g, err := inspect(s.opts.Dir, name)
-		switch {
-		case errors.Is(err, errNoSegment):
-			s.opts.Logger.Error("a segment of the spool cannot be read and is removed", "file", name)
-			s.stats.Failures++
-			_ = os.Remove(filepath.Join(s.opts.Dir, name))
-			continue
-		case err != nil:
-			return err
-		}
-		s.segments = append(s.segments, g)
-		s.following = max(s.following, g.last+1, g.first)
+		s.adopt(name)
 	}
 	s.following = max(s.following, s.confirmed+1)
 	s.position = s.confirmed
@@ -135,6 +129,34 @@ func (s *Spool) recover() error {
 		s.opts.Logger.Info("the spool holds what has not been stored yet", "records", n, "bytes", s.size())
 	}
 	return nil
+}
+
+// adopt takes over a segment of an earlier process.
+func (s *Spool) adopt(name string) {
+	g, strange, err := inspect(s.opts.Dir, name)
+	if strange > 0 && err == nil || errors.Is(err, errNoSegment) && strange > int64(segmentHeader) {
+		// Nobody knows how many they were.
+		s.stats.Lost++
+		s.opts.Logger.Error("records of the spool cannot be read, they will not be stored", "file", name, "bytes", strange, "error", errDamaged)
+	}
+	switch {
+	case err != nil && !errors.Is(err, errNoSegment):
+		s.stats.Failures++
+		s.opts.Logger.Error("a segment of the spool cannot be used and is left where it is", "file", name, "error", err)
+		if first, ok := firstOf(name); ok {
+			most := uint64(0) // More records than that are not in it.
+			if g != nil {
+				most = uint64(g.size) / recordHeader
+			}
+			s.following = max(s.following, first+most+1)
+		}
+	case err != nil || g.empty():
+		// The number is free again, unless the file cannot be removed: then the next one is taken.
+		_ = os.Remove(filepath.Join(s.opts.Dir, name))
+	default:
+		s.segments = append(s.segments, g)
+		s.following = max(s.following, g.last+1)
+	}
 }
 
 // Append keeps records and returns the number of the last one. None of them is kept when there is an error. They are in the
@@ -164,7 +186,7 @@ func (s *Spool) Append(contents ...[]byte) (uint64, error) {
 	s.following += uint64(len(contents))
 	g := s.segments[len(s.segments)-1]
 	g.size += written
-	g.last, g.newest = s.following-1, now
+	g.note(s.following-1, now, g.size)
 	s.stats.Appended += uint64(len(contents))
 	if g.size >= s.opts.SegmentBytes {
 		s.retire()
@@ -190,6 +212,10 @@ func (s *Spool) write(contents [][]byte, now time.Time) (int64, error) {
 	_, err := s.active.Write(b)
 	if err == nil && s.opts.Sync == SyncAlways {
 		err = s.active.Sync()
+		if err == nil && s.begun {
+			s.begun = false
+			err = syncFolder(s.opts.Dir)
+		}
 	}
 	if err != nil {
 		// Whatever was written of it, the segment ends before.
@@ -214,7 +240,7 @@ func (s *Spool) begin(now time.Time) error {
 	if _, err := file.Write(head); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(path))
 	}
-	s.active, s.salt = file, with
+	s.active, s.salt, s.begun = file, with, true
 	s.segments = append(s.segments, &segment{first: s.following, last: s.following - 1, newest: now, size: int64(len(head))})
 	return nil
 }
@@ -250,12 +276,15 @@ func (s *Spool) syncing() {
 // sync takes what was written to the disk. Whoever appends does not wait for it.
 func (s *Spool) sync() {
 	s.mu.Lock()
-	ended, active := s.ended, s.active
+	ended, active, begun := s.ended, s.active, s.begun
 	if s.ended = nil; !s.dirty {
 		active = nil
 	}
-	s.dirty = false
+	s.dirty, s.begun = false, false
 	s.mu.Unlock()
+	if len(ended) == 0 && active == nil && !begun {
+		return
+	}
 	var errs []error
 	for _, file := range ended {
 		errs = append(errs, file.Sync(), file.Close())
@@ -265,12 +294,38 @@ func (s *Spool) sync() {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		s.mu.Lock()
-		s.stats.Failures++
-		s.mu.Unlock()
-		s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+	if begun {
+		errs = append(errs, syncFolder(s.opts.Dir))
 	}
+	s.synced(errors.Join(errs...))
+}
+
+// synced notes how a sync went, and says when that changes.
+func (s *Spool) synced(err error) {
+	s.mu.Lock()
+	before := s.stats.Unsynced
+	if s.stats.Unsynced = err != nil; err != nil {
+		s.stats.Failures++
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil && !before:
+		s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+	case err == nil && before:
+		s.opts.Logger.Info("the spool can be synced again")
+	}
+}
+
+// syncFolder takes the names of new segments to the disk. Windows keeps them by itself, and syncs no folders.
+func syncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // Confirm says that all records up to a number have arrived.
@@ -289,21 +344,25 @@ func (s *Spool) Confirm(through uint64) {
 	}
 }
 
-// settle removes segments that are done with, too old, or too many. The active one stays.
+// settle removes segments that are done with, too old, or too many. The active one stays, but ends when it spans so long
+// that age could not be told by it.
 func (s *Spool) settle() {
 	now := s.opts.Now()
+	if s.active != nil {
+		if g := s.segments[len(s.segments)-1]; !g.empty() && now.Sub(g.stamps[0].at) > s.opts.MaxAge/8 {
+			s.retire()
+		}
+	}
 	size := s.size()
 	for len(s.segments) > 0 {
 		g := s.segments[0]
 		if s.isActive(g) {
-			return
+			break
 		}
-		done := g.last <= s.confirmed || g.last < g.first
+		done := g.last <= s.confirmed || g.empty()
 		room := size > s.opts.MaxBytes
-		old := now.Sub(g.newest) > s.opts.MaxAge
-		if !done && !room && !old {
-			s.dropping = s.dropping && size > s.opts.MaxBytes/2
-			return
+		if !done && !room && now.Sub(g.newest) <= s.opts.MaxAge {
+			break
 		}
 		if !done {
 			s.drop(g, room)
@@ -315,6 +374,7 @@ func (s *Spool) settle() {
 		s.segments = s.segments[1:]
 		size -= g.size
 	}
+	s.dropping = s.dropping && s.records() > 0 // Until all that waits has arrived, it is the same trouble.
 }
 
 // drop gives a segment up that was not confirmed.
@@ -363,11 +423,11 @@ func (s *Spool) Stats() Stats {
 	return out
 }
 
-// oldest is about when the oldest record was appended: no later than the segment before it ended.
+// oldest is when the oldest record was appended, or one shortly before it.
 func (s *Spool) oldest() time.Time {
 	for _, g := range s.segments {
-		if g.last > s.confirmed && g.last >= g.first {
-			return g.newest
+		if g.last > s.confirmed && !g.empty() {
+			return g.since(s.confirmed + 1)
 		}
 	}
 	return time.Time{}

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +17,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("SPOOL_TEST_DIR"); dir != "" {
+		keepAppending(dir) // This process is a writer that a test kills.
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fataler is what a test and a rapid check have in common.
 type fataler interface {
@@ -431,68 +436,5 @@ func TestAllAtOnce(t *testing.T) {
 	all.Wait()
 	if st := s.Stats(); len(seen) != each*writers || st.Records != 0 || st.Lost+st.Dropped > 0 {
 		t.Errorf("%d were read, %+v", len(seen), st)
-	}
-}
-
-// Whatever a file holds: no panic, no more memory than the file is long, and nothing is handed out whose checksum is wrong.
-func FuzzSegment(f *testing.F) {
-	whole := appendHeader(nil, 1, 9)
-	for i, c := range []string{"one", "", strings.Repeat("three", 100)} {
-		whole = appendRecord(whole, 9, uint64(i+1), time.Unix(1700000000, 0), []byte(c))
-	}
-	f.Add(whole)
-	f.Add(whole[:len(whole)-3])
-	f.Add(whole[:segmentHeader])
-	f.Add([]byte{})
-	flipped := bytes.Clone(whole)
-	flipped[segmentHeader+recordHeader] ^= 1
-	f.Add(flipped)
-	long := bytes.Clone(whole)
-	binary.LittleEndian.PutUint32(long[segmentHeader:], 1<<31)
-	f.Add(long)
-	dir := f.TempDir()
-	count := 0
-	f.Fuzz(func(t *testing.T, text []byte) {
-		count++
-		own := filepath.Join(dir, fmt.Sprint(os.Getpid(), "-", count))
-		if err := os.Mkdir(own, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.RemoveAll(own) }()
-		if err := os.WriteFile(filepath.Join(own, nameOf(1)), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s := open(t, Options{Dir: own, Sync: SyncNever})
-		defer s.Close()
-		got, _ := drained(t, s)
-		total := 0
-		for _, c := range got {
-			if !bytes.Contains(text, []byte(c)) {
-				t.Errorf("%q is nowhere in the file", c)
-			}
-			total += len(c) + recordHeader
-		}
-		if total > len(text) {
-			t.Errorf("%d bytes were read of %d", total, len(text))
-		}
-		appended(t, s, "next")
-		if got, _ := drained(t, s); !slices.Equal(got, []string{"next"}) {
-			t.Errorf("%q", got)
-		}
-	})
-}
-
-func BenchmarkAppend(b *testing.B) {
-	s := open(b, Options{Dir: b.TempDir(), MaxBytes: 1 << 30})
-	defer s.Close()
-	content := bytes.Repeat([]byte("x"), 3000) // About a tick of eight symbols.
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Append(content); err != nil {
-			b.Fatal(err)
-		}
-		if st := s.following; st%1000 == 0 {
-			s.Confirm(st - 1)
-		}
 	}
 }
