@@ -64,7 +64,7 @@ func TestLockCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants("another binary", runProgram(t.Context(), "lock", "--config", link), "has "+sum)
-	if err := os.Chmod(binary, 0o702); err != nil { //nolint:gosec // That is what is refused.
+	if err := os.Chmod(binary, 0o702); err != nil {
 		t.Fatal(err)
 	}
 	if got := runProgram(t.Context(), "lock", "--write", "--config", link); got.status != exitUsage || !strings.Contains(got.errs, "may be changed by everybody") {
