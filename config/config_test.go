@@ -261,7 +261,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 		t.Errorf("enabled islands (-want +got):\n%s", diff)
 	}
 	store, _ := cfg.Island("sqlite-store")
-	if diff := cmp.Diff(map[string]any{"path": "data/islands.db", "retention": "8760h"}, store.Settings); diff != "" {
+	if diff := cmp.Diff(map[string]any{"path": "data/store/islands.db", "retention": "8760h"}, store.Settings); diff != "" {
 		t.Errorf("settings of the store (-want +got):\n%s", diff)
 	}
 	if off, there := cfg.Island("postgres-store"); !there || off.Enabled || off.Settings != nil || off.Manifest.Name != "" {

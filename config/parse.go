@@ -53,7 +53,12 @@ func Load(path string, opts Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(src, path, opts)
+	cfg, err := Parse(src, path, opts)
+	if err != nil {
+		return nil, err
+	}
+	cfg.File = path
+	return cfg, nil
 }
 
 // Parse checks the content of a file; filename is for messages. The error is a *Diagnostics, unless the folder of the

@@ -162,6 +162,10 @@ func (h *host) changed(s supervisor.IslandStatus) {
 // specsOf turns the configuration into what the supervisor keeps alive.
 func specsOf(cfg *config.Config) []supervisor.Spec {
 	specs := make([]supervisor.Spec, len(cfg.Islands))
+	private := []string{cfg.Host.DataDir}
+	if cfg.File != "" {
+		private = append(private, cfg.File)
+	}
 	for i, island := range cfg.Islands {
 		specs[i] = supervisor.Spec{
 			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Enabled: island.Enabled, Path: island.Binary,
@@ -170,6 +174,9 @@ func specsOf(cfg *config.Config) []supervisor.Spec {
 			Limits: process.Limits{
 				Memory: uint64(island.Limits.Memory), Processors: island.Limits.Processors, Files: uint64(island.Limits.Files),
 			},
+		}
+		if island.Confine {
+			specs[i].Confine = &process.Confine{Reads: island.Reads, Writes: island.Writes, Private: private}
 		}
 	}
 	return specs

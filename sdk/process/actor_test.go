@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -112,7 +113,30 @@ func (a *actor) Reports()                                     {}
 func (a *actor) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
 	answer := func(text string) ([]sdk.Entry, error) { return []sdk.Entry{{Key: keys[0], Value: []byte(text)}}, nil }
 	a.cfg.Logger.InfoContext(ctx, "asked for", "what", keys[0])
+	verb, path, _ := strings.Cut(keys[0], " ")
+	switch verb {
+	case "read":
+		_, err := os.ReadFile(path)
+		return answer(fmt.Sprint(err))
+	case "list":
+		_, err := os.ReadDir(path)
+		return answer(fmt.Sprint(err))
+	case "write":
+		return answer(fmt.Sprint(os.WriteFile(path, []byte("written"), 0o600)))
+	case "remove":
+		return answer(fmt.Sprint(os.RemoveAll(path)))
+	case "run":
+		return answer(fmt.Sprint(exec.CommandContext(ctx, path).Run()))
+	case "dial":
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", path)
+		if err == nil {
+			err = conn.Close()
+		}
+		return answer(fmt.Sprint(err))
+	}
 	switch keys[0] {
+	case "temporary":
+		return answer(os.TempDir())
 	case "pid":
 		return answer(fmt.Sprint(os.Getpid()))
 	case "grandchild":

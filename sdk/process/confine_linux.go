@@ -7,25 +7,21 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // start starts the command from a thread of its own, which lives until over is closed: the kernel ends the child with the
 // thread that made it, so it must be one that ends no sooner. Before, the thread gives up what the child is not to have,
-// in a domain that no other island shares. It returns why that was not possible, if it was not.
-func start(cmd *exec.Cmd, over <-chan struct{}) (notIsolated string, err error) {
+// in a domain that no other island shares.
+func start(cmd *exec.Cmd, reach *files, over <-chan struct{}) (isolation, error) {
 	type outcome struct {
-		notIsolated string
-		err         error
+		isolation
+		err error
 	}
 	started := make(chan outcome)
 	ownThread(func() {
-		var out outcome
-		if err := isolate(); err != nil {
-			out.notIsolated = err.Error()
-		}
+		out := outcome{isolation: isolate(reach)}
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 		out.err = cmd.Start()
 		for range busyTries {
@@ -42,7 +38,7 @@ func start(cmd *exec.Cmd, over <-chan struct{}) (notIsolated string, err error) 
 		}
 	})
 	out := <-started
-	return out.notIsolated, out.err
+	return out.isolation, out.err
 }
 
 // How often and after how long a program is tried again that is open for writing.
@@ -69,49 +65,6 @@ func ownThread(do func()) {
 		<-taken // By another thread, since this goroutine holds the first.
 		runtime.UnlockOSThread()
 	}()
-}
-
-// Scopes of a Landlock domain, from version 6 on.
-const (
-	scopeAbstractSocket = 1 << 0
-	scopeSignal         = 1 << 1
-	landlockScopes      = 6 // the first version that has them
-)
-
-// rulesetAttributes is the kernel's struct landlock_ruleset_attr.
-type rulesetAttributes struct{ accessFS, accessNet, scoped uint64 }
-
-// isolate puts the calling thread, and what it starts from now on, into a Landlock domain of its own: it can send no signal
-// to anybody outside, connect to no abstract socket outside and, as in any such domain, not trace or read the memory and
-// the environment of a process outside, whoever its user is. Of the privileges of root it keeps next to none.
-func isolate() error {
-	version, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return fmt.Errorf("the kernel has no Landlock: %w", errno)
-	}
-	if version < landlockScopes {
-		return fmt.Errorf("the kernel's Landlock is of version %d, signals are confined from version %d on", version, landlockScopes)
-	}
-	rules := rulesetAttributes{scoped: scopeAbstractSocket | scopeSignal}
-	fd, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), unsafe.Sizeof(rules), 0) //nolint:gosec // the kernel reads it during the call
-	if errno != 0 {
-		return fmt.Errorf("create a Landlock ruleset: %w", errno)
-	}
-	defer func() { _ = unix.Close(int(fd)) }()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new privileges: %w", err)
-	}
-	// What root may do beyond other users, an island of root's may not, other than to open the files of others: with
-	// CAP_PERFMON alone it could read every environment.
-	for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
-		if capability != unix.CAP_DAC_OVERRIDE {
-			_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0) // Who may not drop any has none.
-		}
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
-		return fmt.Errorf("enter a Landlock domain: %w", errno)
-	}
-	return nil
 }
 
 // limit bounds a process that has just been started, and returns what it could not bound.

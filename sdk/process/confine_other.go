@@ -5,9 +5,10 @@ package process
 import "os/exec"
 
 // start starts the command. Here nothing ends it with the host but its lifeline, and nothing keeps it from other processes
-// of its user.
-func start(cmd *exec.Cmd, _ <-chan struct{}) (notIsolated string, err error) {
-	return "this system has no Landlock", cmd.Start()
+// and files of its user.
+func start(cmd *exec.Cmd, _ *files, _ <-chan struct{}) (isolation, error) {
+	const why = "this system has no Landlock"
+	return isolation{notIsolated: why, unconfined: why}, cmd.Start()
 }
 
 // limit bounds nothing beyond what the environment tells the island.

@@ -91,6 +91,11 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "start %s: %w", opts.Path, err)
 	}
+	reach, err := opts.Confine.files(dir, &opts)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
 	p := &Process{dir: dir, done: make(chan struct{})}
 	started := make(chan *islandRunner, 1)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
@@ -106,7 +111,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		GRPCDialOptions:  dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r := newRunner(cmd, image, opts)
+			r := newRunner(cmd, image, reach, dir, opts)
 			if err := r.start(); err != nil {
 				return nil, err
 			}

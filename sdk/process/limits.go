@@ -36,10 +36,18 @@ type Applied struct {
 	// NotIsolated says why it may.
 	Isolated    bool   `json:"isolated"`
 	NotIsolated string `json:"not_isolated,omitempty"`
+	// Confined is whether the process reaches no other files than what programs need to run, and those of Readable and
+	// Writable, with all that is in them; Unconfined says why it may. Exposed are what the host would rather keep for itself
+	// and yet lies within what the process may read.
+	Confined   bool     `json:"confined"`
+	Unconfined string   `json:"unconfined,omitempty"`
+	Readable   []string `json:"readable,omitempty"`
+	Writable   []string `json:"writable,omitempty"`
+	Exposed    []string `json:"exposed,omitempty"`
 	// MemoryBytes, Processors and Files are the limits that were asked for, 0 for none.
 	MemoryBytes uint64 `json:"memory_bytes"`
 	Processors  int    `json:"processors"`
 	Files       uint64 `json:"files"`
-	// Missing says of each limit that does not hold why not.
+	// Missing says of each limit that does not hold, and of each path that is not reached, why not.
 	Missing []string `json:"missing,omitempty"`
 }

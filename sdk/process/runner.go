@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,6 +26,7 @@ type islandRunner struct {
 
 	image  *Image
 	limits Limits
+	reach  *files // nil for whatever the user may
 	// applied is how the process was started.
 	applied Applied
 
@@ -39,15 +41,23 @@ type islandRunner struct {
 
 var _ runner.Runner = (*islandRunner)(nil)
 
-// newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island.
-func newRunner(cmd *exec.Cmd, image *Image, opts LaunchOptions) *islandRunner {
+// newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island, which has that
+// folder for its socket.
+func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, opts LaunchOptions) *islandRunner {
 	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
-	cmd.Env = slices.Concat(environment(opts), opts.Limits.environment(), cmd.Env)
-	ownGroup(cmd)
-	return &islandRunner{
-		cmd: cmd, logger: opts.Logger, image: image, limits: opts.Limits, ended: make(chan struct{}),
+	var own []string
+	r := &islandRunner{
+		cmd: cmd, logger: opts.Logger, image: image, limits: opts.Limits, reach: reach, ended: make(chan struct{}),
 		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
+	if reach != nil {
+		own = []string{"TMPDIR=" + filepath.Join(dir, temporaryName)}
+		r.applied.Readable, r.applied.Writable = reach.reads, reach.writes[:len(reach.writes)-1]
+		r.applied.Exposed = reach.exposed(append(opts.Confine.Private, opts.RunDir))
+	}
+	cmd.Env = slices.Concat(environment(opts, own...), opts.Limits.environment(), cmd.Env)
+	ownGroup(cmd)
+	return r
 }
 
 // Start has nothing left to do: Launch starts the process before go-plugin sees it, so that it can be killed while
@@ -82,13 +92,17 @@ func (r *islandRunner) start() (err error) {
 	r.cmd.Stdout, r.cmd.Stderr = childStdout, childStderr
 	r.cmd.ExtraFiles = []*os.File{childLifeline}
 	r.image.run(r.cmd)
-	r.applied.NotIsolated, err = start(r.cmd, r.ended)
+	apart, err := start(r.cmd, r.reach, r.ended)
 	if err != nil {
 		return err
 	}
-	r.applied.Isolated = r.applied.NotIsolated == ""
+	r.applied.Isolated, r.applied.NotIsolated = apart.notIsolated == "", apart.notIsolated
+	r.applied.Confined, r.applied.Unconfined = apart.unconfined == "", apart.unconfined
+	if !r.applied.Confined {
+		r.applied.Readable, r.applied.Writable, r.applied.Exposed = nil, nil, nil
+	}
 	r.applied.MemoryBytes, r.applied.Processors, r.applied.Files = r.limits.Memory, r.limits.Processors, r.limits.Files
-	r.applied.Missing = limit(r.cmd.Process.Pid, r.limits)
+	r.applied.Missing = append(apart.missing, limit(r.cmd.Process.Pid, r.limits)...)
 	for _, f := range []*os.File{childStdout, childStderr, childLifeline} {
 		_ = f.Close()
 	}
@@ -210,14 +224,15 @@ var allowedEnv = []string{
 	"OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SDK_DISABLED",
 }
 
-// environment is what an island sees: the allowed part of the host's, its own block's, and what Serve needs.
-func environment(opts LaunchOptions) []string {
+// environment is what an island sees: the allowed part of the host's, what is its own, its own block's, and what Serve needs.
+func environment(opts LaunchOptions, own ...string) []string {
 	var env []string
 	for _, name := range allowedEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
+	env = append(env, own...)
 	for name, value := range opts.Env {
 		env = append(env, name+"="+value)
 	}

@@ -123,8 +123,12 @@ func watchLifeline(s *served) {
 		_, _ = lifeline.Read(make([]byte, 1))
 		// The folder and the one around it were made for this process alone, by a host that can no longer remove them.
 		if dir := os.Getenv(envSocketDir); dir != "" {
+			parent := filepath.Dir(dir)
 			_ = os.RemoveAll(dir)
-			_ = os.Remove(filepath.Dir(dir))
+			if temporary := filepath.Join(parent, temporaryName); os.Getenv("TMPDIR") == temporary {
+				_ = os.RemoveAll(temporary)
+			}
+			_ = os.Remove(parent) // An island that is confined may not; then it is empty, and its host's janitor removes it.
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), orphanGrace)
 		defer cancel()

@@ -35,6 +35,8 @@ type Spec struct {
 	Health   Health
 	// Limits of the process.
 	Limits process.Limits
+	// Confine bounds the files that the process reaches; nil for whatever the host's user may.
+	Confine *process.Confine
 
 	// overridden is whether an operator's swap put Path in the place of the configured one.
 	overridden bool
