@@ -80,7 +80,7 @@ func TestIslandDefaults(t *testing.T) {
 		binary = "plugins/cache"
 	}`, nil)
 	want := Island{
-		Name: "cache", Layer: sdk.LayerInfrastructure, Binary: filepath.FromSlash("/opt/islands/plugins/cache"), Enabled: true,
+		Name: "cache", Layer: sdk.LayerInfrastructure, Binary: filepath.FromSlash("/opt/islands/plugins/cache"), Enabled: true, Confine: true,
 		Restart: Restart{
 			MaxCrashes: 5, Window: 10 * time.Minute, BackoffMin: 250 * time.Millisecond, BackoffMax: 30 * time.Second,
 			ResetAfter: time.Minute, ProbeEvery: 5 * time.Minute,
@@ -140,6 +140,9 @@ func TestEverythingSet(t *testing.T) {
 			sha256  = upper("ABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCD")
 			enabled = env("WITH_A", "true")
 			env     = { HTTPS_PROXY = "http://proxy:3128", RETRIES = 3, GONE = null }
+			confine = false
+			reads   = ["/srv/a", "cert.pem"]
+			writes  = "${host.data_dir}/a"
 			restart {
 				max_crashes = 1
 				window      = "1m"
@@ -217,6 +220,7 @@ func TestEverythingSet(t *testing.T) {
 				Name: "a", Layer: sdk.LayerExternalServices, Binary: "/usr/lib/islands/a", SHA256: strings.Repeat("abcdef", 10) + "abcd",
 				Enabled: true, Restart: Restart{1, time.Minute, time.Second, time.Second, 2 * time.Second, 3 * time.Second},
 				Health: Health{time.Second, 100 * time.Millisecond, 1}, Limits: IslandLimits{256 << 20, 2, 1024},
+				Reads: []string{"/srv/a", "cert.pem"}, Writes: []string{"data/a"},
 				Env: map[string]string{"HTTPS_PROXY": "http://proxy:3128", "RETRIES": "3"},
 				Settings: map[string]any{
 					"text": ":0|data|production", "whole": json.Number("12345678901234567890"), "float": json.Number("0.1"),
@@ -228,6 +232,7 @@ func TestEverythingSet(t *testing.T) {
 				Name: "b", Layer: sdk.LayerBusinessLogic, Binary: filepath.FromSlash("/opt/islands/b"),
 				Restart: Restart{5, 10 * time.Minute, 250 * time.Millisecond, 30 * time.Second, time.Minute, 5 * time.Minute},
 				Health:  Health{5 * time.Second, 2 * time.Second, 3},
+				Confine: true,
 			},
 		},
 		Request: Request{
@@ -339,6 +344,9 @@ func TestFingerprint(t *testing.T) {
 		"a secret":                   {"binary = \"a\"\nconfig {\nx = \"1\"\ny = \"secret-two\"\n}", false},
 		"the environment":            {"binary = \"a\"\nenv = { A = \"b\" }\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 		"the binary":                 {"binary = \"b\"\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"what it may write":          {"binary = \"a\"\nwrites = [\"w\"]\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"what it may read":           {"binary = \"a\"\nreads = [\"w\"]\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"whether it is confined":     {"binary = \"a\"\nconfine = false\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 		"enabled":                    {"enabled = false\nbinary = \"a\"\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 	} {
 		t.Run(name, func(t *testing.T) {

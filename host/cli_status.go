@@ -113,6 +113,7 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"SHA-256", s.Applied.SHA256},
 		{"Sealed", orWhy(s.Applied.Sealed, s.Applied.Unsealed)},
 		{"Isolated", orWhy(s.Applied.Isolated, s.Applied.NotIsolated)},
+		{"Confined", confinementOf(&s.Applied)},
 		{"Limits", limitsOf(&s.Applied)},
 		{"Health", withReason(s.Health.Status, s.Health.Reason)},
 	}
@@ -165,6 +166,20 @@ func orWhy(yes bool, why string) string {
 	default:
 		return "no: " + why
 	}
+}
+
+// confinementOf says which files a process reaches beyond what programs need to run, or why it reaches others.
+func confinementOf(a *process.Applied) string {
+	text := orWhy(a.Confined, a.Unconfined)
+	for _, paths := range []struct {
+		what  string
+		names []string
+	}{{"reads", a.Readable}, {"writes", a.Writable}, {"but can read", a.Exposed}} {
+		if len(paths.names) > 0 {
+			text += ", " + paths.what + " " + strings.Join(paths.names, " ")
+		}
+	}
+	return text
 }
 
 // limitsOf lists the limits of a process, and what keeps one from holding.
