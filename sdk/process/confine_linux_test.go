@@ -18,7 +18,7 @@ func put(t *testing.T, path, text string) string {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil { //nolint:gosec // It may be a program.
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -60,7 +60,7 @@ func TestAnIslandReachesItsOwnFilesAlone(t *testing.T) {
 		t.Errorf("applied %+v", applied)
 	}
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // Local.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

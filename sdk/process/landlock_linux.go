@@ -86,9 +86,7 @@ func enter(rules rulesetAttributes, reach *files) (missing []string, err error) 
 	}
 	defer func() { _ = unix.Close(int(ruleset)) }()
 	if rules.accessFS != 0 {
-		if missing, err = allowAll(int(ruleset), reach); err != nil {
-			return missing, err
-		}
+		missing = allowAll(int(ruleset), reach)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return missing, fmt.Errorf("give up new privileges: %w", err)
@@ -106,8 +104,8 @@ func enter(rules rulesetAttributes, reach *files) (missing []string, err error) 
 	return missing, nil
 }
 
-// allowAll adds a rule for everything that an island may reach.
-func allowAll(ruleset int, reach *files) (missing []string, err error) {
+// allowAll adds a rule for everything that an island may reach, and returns what does not exist.
+func allowAll(ruleset int, reach *files) (missing []string) {
 	for _, paths := range []struct {
 		names    []string
 		access   uint64
@@ -124,7 +122,7 @@ func allowAll(ruleset int, reach *files) (missing []string, err error) {
 			}
 		}
 	}
-	return missing, nil
+	return missing
 }
 
 // allow adds a rule for a path and everything below it. The error says that it cannot be opened.

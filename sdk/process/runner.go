@@ -53,7 +53,7 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, opts Launc
 	if reach != nil {
 		own = []string{"TMPDIR=" + filepath.Join(dir, temporaryName)}
 		r.applied.Readable, r.applied.Writable = reach.reads, reach.writes[:len(reach.writes)-1]
-		r.applied.Exposed = reach.exposed(append(opts.Confine.Private, opts.RunDir))
+		r.applied.Exposed = reach.exposed(slices.Concat(opts.Confine.Private, []string{opts.RunDir}))
 	}
 	cmd.Env = slices.Concat(environment(opts, own...), opts.Limits.environment(), cmd.Env)
 	ownGroup(cmd)
@@ -102,7 +102,7 @@ func (r *islandRunner) start() (err error) {
 		r.applied.Readable, r.applied.Writable, r.applied.Exposed = nil, nil, nil
 	}
 	r.applied.MemoryBytes, r.applied.Processors, r.applied.Files = r.limits.Memory, r.limits.Processors, r.limits.Files
-	r.applied.Missing = append(apart.missing, limit(r.cmd.Process.Pid, r.limits)...)
+	r.applied.Missing = slices.Concat(apart.missing, limit(r.cmd.Process.Pid, r.limits))
 	for _, f := range []*os.File{childStdout, childStderr, childLifeline} {
 		_ = f.Close()
 	}
