@@ -151,3 +151,16 @@ func TestAScriptIsConfinedToo(t *testing.T) {
 		t.Errorf("applied %+v", applied)
 	}
 }
+
+// Whoever is asked what he is does nothing else.
+func TestDescribeIsConfined(t *testing.T) {
+	written := filepath.Join(t.TempDir(), "written")
+	path := script(t, "echo x > "+written+"; echo '{\"name\":\"sly\"}'")
+	manifest, err := process.Describe(t.Context(), path, "")
+	if err != nil || manifest.Name != "sly" {
+		t.Fatalf("%+v, %v", manifest, err)
+	}
+	if _, err := os.Stat(written); !os.IsNotExist(err) {
+		t.Errorf("it wrote a file: %v", err)
+	}
+}

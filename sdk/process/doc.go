@@ -24,6 +24,11 @@
 //     Landlock domain that only this island inherits: it cannot send signals to other processes, trace them or read their
 //     memory, be they of the same user. An island of root's also lacks nearly all of root's privileges, so that it cannot
 //     read their environments either. Serve makes the process unreadable for others of the same user.
+//   - The same domain bounds the files that an island reaches (confine.go, landlock_linux.go): what programs need to run may
+//     be read, temporary files of its own may be written, and what its block lists. That is a list of what is allowed, made
+//     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
+//     that matter, because such a file is replaced as a whole, and a rule holds for the file that was there. Describe runs
+//     in such a domain too, without anything to write to. A kernel without Landlock confines nothing, and Applied says so.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.
