@@ -84,6 +84,25 @@ func (a *actor) Initialize(_ context.Context, cfg sdk.Config) error {
 		}
 		_, _ = raw.Write(bytes.Repeat([]byte("x"), 3<<20))
 		_, _ = raw.WriteString("\nthe flood is over\n")
+	case "deluge": // 100 MB on each way out.
+		line := append(bytes.Repeat([]byte("all work and no play "), 50), '\n')
+		for range 100 << 20 / len(line) {
+			_, _ = raw.Write(line)
+		}
+		for range 100 << 20 / len(line) {
+			_, _ = os.Stdout.Write(line)
+		}
+		out := os.NewFile(1, "stdout")
+		for range 100 << 20 / len(line) {
+			_, _ = out.Write(bytes.TrimSpace(line)) // A line without end.
+		}
+	case "grandchild apart":
+		cmd := exec.Command("sleep", "60")
+		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = raw, raw, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		a.grandchild = cmd.Process.Pid
 	case "grandchild":
 		cmd := exec.Command("sleep", "60") // It has to outlive the call.
 		cmd.Stdout, cmd.Stderr = raw, raw

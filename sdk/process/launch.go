@@ -99,6 +99,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	}
 	p := &Process{dir: dir, done: make(chan struct{})}
 	started := make(chan *islandRunner, 1)
+	flood := newFlood(opts.Logger)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake(),
 		Plugins:          plugin.PluginSet{pluginName: &islandPlugin{}},
@@ -107,12 +108,12 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		SkipHostEnv:      true,
 		StartTimeout:     opts.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
-		SyncStdout:       &printed{logger: opts.Logger},
-		SyncStderr:       &printed{logger: opts.Logger},
+		SyncStdout:       &printed{flood: flood},
+		SyncStderr:       &printed{flood: flood},
 		GRPCDialOptions:  dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r := newRunner(cmd, image, reach, dir, opts)
+			r := newRunner(cmd, image, reach, dir, flood, opts)
 			if err := r.start(); err != nil {
 				return nil, err
 			}
@@ -235,6 +236,7 @@ func (p *Process) release() {
 		p.client.Kill()
 		if p.runner != nil {
 			_ = p.runner.stdout.Close()
+			p.runner.flood.tell()
 		}
 		_ = os.RemoveAll(p.dir)
 	})

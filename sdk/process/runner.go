@@ -19,7 +19,7 @@ import (
 // islandRunner starts an island's process for go-plugin and sees it end. It owns the pipes and the process group.
 type islandRunner struct {
 	cmd      *exec.Cmd
-	logger   hclog.Logger
+	flood    *flood   // takes what it writes to the log
 	stdout   *os.File // read by go-plugin
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
@@ -43,11 +43,11 @@ var _ runner.Runner = (*islandRunner)(nil)
 
 // newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island, which has that
 // folder for its socket.
-func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, opts LaunchOptions) *islandRunner {
+func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flood, opts LaunchOptions) *islandRunner {
 	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
 	var own []string
 	r := &islandRunner{
-		cmd: cmd, logger: opts.Logger, image: image, limits: opts.Limits, reach: reach, ended: make(chan struct{}),
+		cmd: cmd, flood: flood, image: image, limits: opts.Limits, reach: reach, ended: make(chan struct{}),
 		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
 	if reach != nil {
@@ -110,7 +110,7 @@ func (r *islandRunner) start() (err error) {
 	r.read.Go(func() {
 		readLines(io.TeeReader(r.stderr, &r.tail), func(line []byte) {
 			r.stacks.line(line)
-			logLine(r.logger, line)
+			logLine(r.flood, line)
 		})
 	})
 	go r.wait()
@@ -180,7 +180,7 @@ func (r *islandRunner) interrogate(grace time.Duration) {
 }
 
 // Stdout is where go-plugin reads the handshake.
-func (r *islandRunner) Stdout() io.ReadCloser { return r.stdout }
+func (r *islandRunner) Stdout() io.ReadCloser { return &shortLines{File: r.stdout} }
 
 // Stderr shows go-plugin nothing: its log parser is not safe with lines it does not expect.
 func (r *islandRunner) Stderr() io.ReadCloser { return io.NopCloser(bytes.NewReader(nil)) }
