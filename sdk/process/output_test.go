@@ -153,7 +153,7 @@ func TestAFloodIsCountedAndNotLogged(t *testing.T) {
 		}
 		out.Reset()
 		for range 10 {
-			(&printed{flood: flood}).Write(append(bytes.Repeat([]byte("y"), maxLine-1), '\n'))
+			_, _ = (&printed{flood: flood}).Write(append(bytes.Repeat([]byte("y"), maxLine-1), '\n'))
 		}
 		if got := strings.Count(out.String(), "line=yyy"); got != 10 {
 			t.Errorf("%d of 10 lines after the flood", got)
