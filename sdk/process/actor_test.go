@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,6 +155,9 @@ func (a *actor) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) 
 		return answer(fmt.Sprint(err))
 	}
 	switch keys[0] {
+	case "user":
+		groups, err := os.Getgroups()
+		return answer(fmt.Sprint(os.Getuid(), os.Geteuid(), os.Getgid(), groups, err))
 	case "temporary":
 		return answer(os.TempDir())
 	case "pid":
@@ -196,8 +200,13 @@ func beHost() {
 	exe, err := os.Executable()
 	if err == nil {
 		var p *process.Process
+		var confine *process.Confine
+		if user, notGiven := strconv.ParseUint(os.Getenv("ISLAND_USER"), 10, 32); notGiven == nil {
+			confine = &process.Confine{User: uint32(user)}
+		}
 		p, err = process.Launch(context.Background(), process.LaunchOptions{
 			Name: "actor", Path: exe, RunDir: os.Args[1], Env: map[string]string{"GORACE": "atexit_sleep_ms=0", roleVariable: os.Getenv("ISLAND_ROLE")},
+			Confine: confine,
 		})
 		if err == nil {
 			err = p.Island().Initialize(context.Background(), sdk.Config{Name: "actor", Values: map[string]any{"does": os.Args[2]}})

@@ -2,6 +2,7 @@ package process
 
 import (
 	"cmp"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +23,10 @@ type Confine struct {
 	// Private are files and folders that belong to the host alone. An island reaches them only when they lie within what it
 	// may reach; Applied says so then.
 	Private []string
+	// User is the number of the user, and of its group, that the process runs as, who is to be nobody else's; 0 for the
+	// host's own. It takes a host that is root. Where the user cannot get at what the island needs, the host's own runs it,
+	// and Applied says why.
+	User uint32
 }
 
 // systemFolders are what programs read to run. Whole folders, because a file in them is replaced as a whole, and what may
@@ -41,8 +46,10 @@ const notAskedFor = "islands.hcl does not ask for it"
 // files are the paths that a process may reach.
 type files struct {
 	reads, writes []string
-	// optional paths of reads need not exist.
-	optional []string
+	// optional paths of reads need not exist; wanted are those of them that the island should not do without.
+	optional, wanted []string
+	// made are those of writes that were made for the island just now.
+	made []string
 }
 
 // temporaryName is the folder for temporary files below that of an island's socket.
@@ -61,15 +68,21 @@ func (c *Confine) files(dir string, opts *LaunchOptions) (*files, error) {
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		for path := range strings.SplitSeq(cmp.Or(opts.Env[name], os.Getenv(name)), ":") {
 			if path != "" {
-				f.optional = append(f.optional, path)
+				f.optional, f.wanted = append(f.optional, path), append(f.wanted, path)
 			}
 		}
+	}
+	f.wanted = append(f.wanted, f.reads...)
+	around := os.FileMode(0o700)
+	if c.User != 0 {
+		around = 0o711 // Another user passes through.
 	}
 	for _, path := range append(slices.Clone(f.writes), filepath.Join(dir, temporaryName)) {
 		if _, err := os.Stat(path); err == nil {
 			continue
 		}
-		if err := os.MkdirAll(path, 0o700); err != nil {
+		f.made = append(f.made, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), around), os.Mkdir(path, 0o700)); err != nil {
 			return nil, sdk.Errorf(sdk.InvalidArgument, "the folder %s, which %s is to write to, cannot be made: %w", path, opts.Name, err)
 		}
 	}
@@ -130,6 +143,8 @@ type isolation struct {
 	notIsolated string
 	// unconfined is empty when it reaches no other files than it should.
 	unconfined string
+	// userless says why it does not run as the user it should.
+	userless string
 	// missing are paths that it should reach and does not.
 	missing []string
 }

@@ -24,12 +24,18 @@ func start(cmd *exec.Cmd, reach *files, over <-chan struct{}) (isolation, error)
 		out := outcome{isolation: isolate(reach)}
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 		out.err = cmd.Start()
+		if why := out.err; userless(cmd.SysProcAttr, why) {
+			out.userless = fmt.Sprintf("nobody can become that user here: %v", why)
+			renew(cmd)
+			out.err = cmd.Start()
+		}
 		for range busyTries {
 			if !errors.Is(out.err, syscall.ETXTBSY) {
 				break
 			}
 			// Another child, between its fork and its exec, still holds the descriptor that the image was written through.
 			time.Sleep(busyPause)
+			renew(cmd)
 			out.err = cmd.Start()
 		}
 		started <- out
@@ -39,6 +45,14 @@ func start(cmd *exec.Cmd, reach *files, over <-chan struct{}) (isolation, error)
 	})
 	out := <-started
 	return out.isolation, out.err
+}
+
+// renew makes a command that could not be started one that was never tried. It must have no context.
+func renew(cmd *exec.Cmd) {
+	*cmd = exec.Cmd{
+		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		ExtraFiles: cmd.ExtraFiles, SysProcAttr: cmd.SysProcAttr, WaitDelay: cmd.WaitDelay,
+	}
 }
 
 // How often and after how long a program is tried again that is open for writing.

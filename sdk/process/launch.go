@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -328,15 +329,11 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	defer image.Close()
 	ctx, cancel := context.WithTimeout(ctx, defaultStartTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "describe")
+	cmd := exec.Command(path, "describe") //nolint:noctx // Its group ends with the context.
 	image.run(cmd)
 	cmd.Env = environment(LaunchOptions{Logger: hclog.NewNullLogger()})
 	cmd.WaitDelay = drainGrace
 	ownGroup(cmd)
-	cmd.Cancel = func() error {
-		killGroup(cmd.Process.Pid)
-		return nil
-	}
 	var out, errs bounded
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	// What is asked here is trusted no more than an island that runs, and needs less.
@@ -344,7 +341,7 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	defer close(over)
 	reach := &files{optional: append(slices.Clone(systemFolders), path)}
 	if _, err = start(cmd, reach, over); err == nil {
-		err = cmd.Wait()
+		err = waitFor(ctx, cmd)
 	}
 	if err != nil {
 		return sdk.Manifest{}, sdk.Errorf(sdk.InvalidArgument, "%s describe: %w %s", path, err, strings.TrimSpace(errs.String()))
@@ -354,6 +351,16 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 		return sdk.Manifest{}, sdk.Errorf(sdk.InvalidArgument, "%s is not an island: what it prints for \"describe\" is not a manifest", path)
 	}
 	return manifest, nil
+}
+
+// waitFor waits for the end of a process, and ends it and its group when the context ends first.
+func waitFor(ctx context.Context, cmd *exec.Cmd) error {
+	killed := context.AfterFunc(ctx, func() { killGroup(cmd.Process.Pid) })
+	err := cmd.Wait()
+	if !killed() && err != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
 }
 
 // bounded is a buffer that forgets what goes beyond maxManifest.

@@ -36,6 +36,11 @@ type Applied struct {
 	// NotIsolated says why it may.
 	Isolated    bool   `json:"isolated"`
 	NotIsolated string `json:"not_isolated,omitempty"`
+	// User is the number of the user that the process runs as, -1 where users have none. OwnUser is whether that is a user
+	// of its own and not the host's; NotOwnUser says why not, and is empty where that was not asked for.
+	User       int    `json:"user"`
+	OwnUser    bool   `json:"own_user"`
+	NotOwnUser string `json:"not_own_user,omitempty"`
 	// Confined is whether the process reaches no other files than what programs need to run, and those of Readable and
 	// Writable, with all that is in them; Unconfined says why it may. Exposed are what the host would rather keep for itself
 	// and yet lies within what the process may read.

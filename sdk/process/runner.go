@@ -3,12 +3,15 @@ package process
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +30,11 @@ type islandRunner struct {
 	image  *Image
 	limits Limits
 	reach  *files // nil for whatever the user may
+	// user is who the process runs as, 0 for the host's user. It has these folders open then, the first of which is that of
+	// its socket, which really is socketDir.
+	user      uint32
+	folders   []*os.File
+	socketDir string
 	// applied is how the process was started.
 	applied Applied
 
@@ -50,14 +58,68 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 		cmd: cmd, flood: flood, image: image, limits: opts.Limits, reach: reach, ended: make(chan struct{}),
 		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
+	ownGroup(cmd)
 	if reach != nil {
-		own = []string{"TMPDIR=" + filepath.Join(dir, temporaryName)}
+		temporary := filepath.Join(dir, temporaryName)
 		r.applied.Readable, r.applied.Writable = reach.reads, reach.writes[:len(reach.writes)-1]
 		r.applied.Exposed = reach.exposed(slices.Concat(opts.Confine.Private, []string{opts.RunDir}))
+		if opts.Confine.User != 0 {
+			if err := r.becomes(opts.Confine.User, temporary); err != nil {
+				r.applied.NotOwnUser = err.Error()
+			} else {
+				temporary = handed(temporaryFD)
+			}
+		}
+		own = []string{"TMPDIR=" + temporary}
+	} else if opts.Confine != nil && opts.Confine.User != 0 {
+		r.applied.NotOwnUser = mayBecome(opts.Limits).Error()
 	}
 	cmd.Env = slices.Concat(environment(opts, own...), opts.Limits.environment(), cmd.Env)
-	ownGroup(cmd)
 	return r
+}
+
+// Numbers of the files that an island is handed.
+const (
+	lifelineFD  = 3
+	socketFD    = 4 // the folder of its socket
+	temporaryFD = 5 // the folder for its temporary files
+)
+
+// becomes has the process run as another user. It cannot get to the folder of its socket, which lies among those of others,
+// and so is handed it open, as is the folder for its temporary files.
+func (r *islandRunner) becomes(user uint32, temporary string) error {
+	if err := mayBecome(r.limits); err != nil {
+		return err
+	}
+	at := slices.IndexFunc(r.cmd.Env, func(v string) bool { return strings.HasPrefix(v, envSocketDir+"=") })
+	if at < 0 {
+		return errors.New("go-plugin names no folder for the socket")
+	}
+	socket := strings.TrimPrefix(r.cmd.Env[at], envSocketDir+"=")
+	if err := r.reach.settle(user, r.image, socket, temporary); err != nil {
+		return err
+	}
+	for _, path := range []string{socket, temporary} {
+		folder, err := os.Open(path)
+		if err != nil {
+			return errors.Join(err, r.takeBack())
+		}
+		r.folders = append(r.folders, folder)
+	}
+	r.socketDir, r.cmd.Env[at] = socket, envSocketDir+"="+handed(socketFD)
+	r.user = user
+	credentials(r.cmd.SysProcAttr, user)
+	return nil
+}
+
+// takeBack closes the folders that were opened for the process.
+func (r *islandRunner) takeBack() error {
+	var errs []error
+	for _, folder := range r.folders {
+		errs = append(errs, folder.Close())
+	}
+	r.folders = nil
+	return errors.Join(errs...)
 }
 
 // Start has nothing left to do: Launch starts the process before go-plugin sees it, so that it can be killed while
@@ -72,6 +134,7 @@ func (r *islandRunner) start() (err error) {
 			for _, f := range files {
 				_ = f.Close()
 			}
+			_ = r.takeBack()
 		}
 	}()
 	pipe := func() (read, write *os.File) {
@@ -90,12 +153,21 @@ func (r *islandRunner) start() (err error) {
 	}
 	r.stdout, r.stderr, r.lifeline = stdout, stderr, lifeline
 	r.cmd.Stdout, r.cmd.Stderr = childStdout, childStderr
-	r.cmd.ExtraFiles = []*os.File{childLifeline}
+	r.cmd.ExtraFiles = append([]*os.File{childLifeline}, r.folders...)
+	if r.user != 0 { // So that it can open what it has by its name, such as /dev/stderr.
+		_ = childStdout.Chown(int(r.user), int(r.user))
+		_ = childStderr.Chown(int(r.user), int(r.user))
+	}
 	r.image.run(r.cmd)
 	apart, err := start(r.cmd, r.reach, r.ended)
+	_ = r.takeBack() // The process has its own.
 	if err != nil {
 		return err
 	}
+	if apart.userless != "" {
+		r.applied.NotOwnUser, r.user = apart.userless, 0
+	}
+	r.applied.User, r.applied.OwnUser = userOf(r.user), r.user != 0
 	r.applied.Isolated, r.applied.NotIsolated = apart.notIsolated == "", apart.notIsolated
 	r.applied.Confined, r.applied.Unconfined = apart.unconfined == "", apart.unconfined
 	if !r.applied.Confined {
@@ -139,6 +211,14 @@ func (r *islandRunner) wait() {
 	if r.exit.Code != 0 {
 		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved()
 	}
+}
+
+// userOf is the user that a process runs as, when it is another than the host's.
+func userOf(other uint32) int {
+	if other != 0 {
+		return int(other)
+	}
+	return os.Geteuid()
 }
 
 // Wait returns when the process is gone.
@@ -206,8 +286,15 @@ func (r *islandRunner) diagnose() string {
 	}
 }
 
-// PluginToHost keeps addresses as they are: both sides share one machine.
+// PluginToHost keeps addresses as they are, because both sides share one machine, but for a folder that the process has under
+// another name.
 func (r *islandRunner) PluginToHost(network, address string) (string, string, error) {
+	if name, found := strings.CutPrefix(address, handed(socketFD)+"/"); found && r.socketDir != "" {
+		if filepath.Base(name) != name {
+			return "", "", fmt.Errorf("the socket %s is not in the folder for it", address)
+		}
+		address = filepath.Join(r.socketDir, name)
+	}
 	return network, address, nil
 }
 
@@ -236,7 +323,7 @@ func environment(opts LaunchOptions, own ...string) []string {
 	for name, value := range opts.Env {
 		env = append(env, name+"="+value)
 	}
-	return append(env, envLifeline+"=3", envLogLevel+"="+levelName(opts.Logger))
+	return append(env, fmt.Sprintf("%s=%d", envLifeline, lifelineFD), envLogLevel+"="+levelName(opts.Logger))
 }
 
 // levelName is the lowest level that a logger lets through, in slog's words.

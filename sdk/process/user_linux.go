@@ -1,0 +1,162 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// credentials make the command run as another user, with no group but the one of that number.
+func credentials(attr *syscall.SysProcAttr, user uint32) {
+	attr.Credential = &syscall.Credential{Uid: user, Gid: user}
+}
+
+// userless reports whether a start failed because this system lets nobody become that user, and takes the wish for it back.
+func userless(attr *syscall.SysProcAttr, err error) bool {
+	if attr.Credential == nil || !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EINVAL) {
+		return false
+	}
+	attr.Credential = nil
+	return true
+}
+
+// mayBecome says why the process cannot be run as another user and looked after still; nil when it can.
+func mayBecome(l Limits) error {
+	if os.Geteuid() != 0 {
+		return errors.New("the host does not run as root")
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("the host's capabilities are not known: %w", err)
+	}
+	needs := map[string]int{
+		"CAP_SETUID": unix.CAP_SETUID, "CAP_SETGID": unix.CAP_SETGID, "CAP_CHOWN": unix.CAP_CHOWN, "CAP_KILL": unix.CAP_KILL,
+		"CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE,
+	}
+	if l.Memory > 0 || l.Files > 0 {
+		needs["CAP_SYS_RESOURCE"] = unix.CAP_SYS_RESOURCE // To limit the process of another user.
+	}
+	var lacks []string
+	for name, bit := range needs {
+		if sets[bit/32].Effective&(1<<(bit%32)) == 0 {
+			lacks = append(lacks, name)
+		}
+	}
+	if len(lacks) > 0 {
+		slices.Sort(lacks)
+		return fmt.Errorf("the host lacks %s", strings.Join(lacks, ", "))
+	}
+	return nil
+}
+
+// settle gives a user the folders that an island is to write to, and says why the island cannot run as that user; nil when
+// it can. The folders of the island alone are given, and those that were made for it just now.
+func (f *files) settle(user uint32, image *Image, own ...string) error {
+	if image.Unsealed() != "" {
+		if err := reachable(image.Path(), user, mayUse|mayEnter); err != nil {
+			return err
+		}
+	}
+	for _, path := range f.wanted {
+		if err := reachable(path, user, mayUse); err != nil {
+			return err
+		}
+	}
+	for _, path := range f.writes[:len(f.writes)-1] { // The last is that of the socket.
+		if err := f.settled(path, user); err != nil {
+			return err
+		}
+	}
+	for _, path := range own {
+		if err := os.Chown(path, int(user), int(user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled gives a user a folder that was made just now, and wants any other to be the user's with all that is in it.
+func (f *files) settled(path string, user uint32) error {
+	if err := reachable(filepath.Dir(path), user, mayEnter); err != nil {
+		return err
+	}
+	if slices.Contains(f.made, path) {
+		return os.Chown(path, int(user), int(user))
+	}
+	names := []string{path}
+	if folder, err := os.Open(path); err == nil {
+		const most = 1000 // What lies deeper, or beyond that, tells in the island's own errors.
+		inside, _ := folder.Readdirnames(most)
+		_ = folder.Close()
+		for _, name := range inside {
+			names = append(names, filepath.Join(path, name))
+		}
+	}
+	for _, name := range names {
+		info, err := os.Lstat(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != user {
+			return fmt.Errorf("%s belongs to user %d: chown -R %d:%d %s", name, stat.Uid, user, user, path)
+		}
+	}
+	return nil
+}
+
+// What somebody may do with a file or folder, in the lowest three bits of its mode.
+const (
+	mayEnter = 0o1
+	mayUse   = 0o4
+)
+
+// reachable says why a user without privileges and other groups cannot get at a file or folder, as far as it exists.
+func reachable(path string, user uint32, wants fs.FileMode) error {
+	path = resolved(path)
+	for at := path; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch stat, ok := (*syscall.Stat_t)(nil), false; {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return err
+		default:
+			if stat, ok = info.Sys().(*syscall.Stat_t); !ok {
+				return fmt.Errorf("%s has no owner", at)
+			}
+			mode := info.Mode().Perm()
+			if stat.Uid == user {
+				mode >>= 6
+			} else if stat.Gid == user {
+				mode >>= 3
+			}
+			want := wants
+			if at != path || wants&mayUse != 0 && info.IsDir() {
+				want |= mayEnter
+			}
+			if at != path {
+				want &^= mayUse
+			}
+			if mode&want != want {
+				return fmt.Errorf("%s is open to its owner alone", at)
+			}
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
+// handed is how a process names a folder that was opened for it under that number: it need not be able to get there.
+func handed(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
