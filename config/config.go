@@ -48,6 +48,14 @@ const (
 	Production = "production"
 )
 
+// Whose processes islands are.
+const (
+	// UsersAuto is the default: a host that is root runs each confined island as a user of its own, where it can.
+	UsersAuto = "auto"
+	// UsersOff runs every island as the host's user.
+	UsersOff = "off"
+)
+
 // Host is what the host itself is told. Durations are positive.
 type Host struct {
 	// Listen is the HOST:PORT of the API; default "127.0.0.1:3000". An empty host is every address, port 0 any free one.
@@ -57,6 +65,8 @@ type Host struct {
 	DataDir string
 	// Environment is Development or Production; default the environment variable ISLANDS_ENV, else Development.
 	Environment string
+	// IslandUsers is UsersAuto or UsersOff; default UsersAuto.
+	IslandUsers string
 	// AdminToken opens the admin API over HTTP; empty, the default, keeps it closed.
 	AdminToken sdk.Secret `json:"-"`
 	Log        Log

@@ -99,6 +99,7 @@ func TestEverythingSet(t *testing.T) {
 		host {
 			listen              = ":0"
 			environment         = "production"
+			island_users        = "off"
 			log { format = "text" }
 			shutdown_timeout    = "1s"
 			request_timeout     = "9s"
@@ -204,7 +205,7 @@ func TestEverythingSet(t *testing.T) {
 		}`, map[string]string{"ENTRIES": "7"})
 	want := &Config{
 		Host: Host{
-			Listen: ":0", DataDir: "data", Environment: Production, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
+			Listen: ":0", DataDir: "data", Environment: Production, IslandUsers: UsersOff, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
 			RequestTimeout: 9 * time.Second, SourceTimeout: 2 * time.Second, LastSourceTimeout: 2 * time.Second,
 			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Limits: Limits{10, 20, 40, 30},
 			TrustedProxies: []netip.Prefix{

@@ -113,6 +113,7 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"SHA-256", s.Applied.SHA256},
 		{"Sealed", orWhy(s.Applied.Sealed, s.Applied.Unsealed)},
 		{"Isolated", orWhy(s.Applied.Isolated, s.Applied.NotIsolated)},
+		{"User", userOf(&s.Applied, s.PID != 0)},
 		{"Confined", confinementOf(&s.Applied)},
 		{"Limits", limitsOf(&s.Applied)},
 		{"Health", withReason(s.Health.Status, s.Health.Reason)},
@@ -165,6 +166,20 @@ func orWhy(yes bool, why string) string {
 		return ""
 	default:
 		return "no: " + why
+	}
+}
+
+// userOf says who a process runs as, and why as the host where a user of its own was asked for.
+func userOf(a *process.Applied, runs bool) string {
+	switch {
+	case !runs || a.User < 0:
+		return ""
+	case a.OwnUser:
+		return fmt.Sprintf("%d, its own", a.User)
+	case a.NotOwnUser != "":
+		return fmt.Sprintf("%d, the host's: %s", a.User, a.NotOwnUser)
+	default:
+		return fmt.Sprintf("%d, the host's", a.User)
 	}
 }
 

@@ -164,6 +164,7 @@ func (h *host) changed(s supervisor.IslandStatus) {
 // specsOf turns the configuration into what the supervisor keeps alive.
 func specsOf(cfg *config.Config) []supervisor.Spec {
 	specs := make([]supervisor.Spec, len(cfg.Islands))
+	users := usersOf(cfg)
 	private := []string{cfg.Host.DataDir}
 	if cfg.File != "" {
 		private = append(private, cfg.File)
@@ -178,7 +179,7 @@ func specsOf(cfg *config.Config) []supervisor.Spec {
 			},
 		}
 		if island.Confine {
-			specs[i].Confine = &process.Confine{Reads: island.Reads, Writes: island.Writes, Private: private}
+			specs[i].Confine = &process.Confine{Reads: island.Reads, Writes: island.Writes, Private: private, User: users[island.Name]}
 		}
 	}
 	return specs

@@ -49,8 +49,8 @@ func (h *host) islandGroups() (groups []int) {
 func binariesOf(cfg *config.Config) (binaries []string) {
 	for _, island := range cfg.Islands {
 		path := island.Binary
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			path = resolved
 		}
 		if abs, err := filepath.Abs(path); err == nil {
 			binaries = append(binaries, abs)

@@ -150,7 +150,7 @@ func (s *shard) account(key clientKey) *account {
 		s.unlink(place)
 	case len(s.clients) <= shardClients:
 		s.clients = append(s.clients, account{})
-		place = int32(len(s.clients) - 1) //nolint:gosec // It is at most shardClients.
+		place = int32(len(s.clients) - 1)
 		s.clients[place].key = key
 		s.places[key] = place
 	default:
@@ -184,6 +184,8 @@ func (g *Gateway) pays(rctx *fasthttp.RequestCtx, client clientKey, parts int64)
 	h.SetCanonical(nameRateLimitPolicy, a.policy)
 	if wait > 0 {
 		a.refused.Add(1)
+		// Whether what it asks for will be at hand is not known: by then it can pay for either.
+		wait += time.Duration((wholePrice - parts) * a.price)
 		return &problem{
 			status: http.StatusTooManyRequests, code: "rate_limited", title: "Too many requests", retryable: true,
 			retryAfter: wait, policy: "client",
