@@ -31,6 +31,11 @@
 //     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
 //     that matter, because such a file is replaced as a whole, and a rule holds for the file that was there. Describe runs
 //     in such a domain too, without anything to write to. A kernel without Landlock confines nothing, and Applied says so.
+//   - An island of a host that is root is a user of its own, where that user can get at what the island needs (user_linux.go).
+//     It cannot get to the folder of its socket, which only root enters, so it has that folder open and binds the socket
+//     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own
+//     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
+//     host does that, and until then the island is of the host's user, and Applied says why.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.

@@ -123,38 +123,35 @@ const (
 )
 
 // reachable says why a user without privileges and other groups cannot get at a file or folder, as far as it exists.
-func reachable(path string, user uint32, wants fs.FileMode) error {
+func reachable(path string, user uint32, want fs.FileMode) error {
 	path = resolved(path)
-	for at := path; ; at = filepath.Dir(at) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		want |= mayEnter
+	}
+	for at := path; ; at, want = filepath.Dir(at), mayEnter {
 		info, err := os.Stat(at)
-		switch stat, ok := (*syscall.Stat_t)(nil), false; {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
+		if err == nil && granted(info, user)&want != want {
+			return fmt.Errorf("%s is open to its owner alone", at)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
-		default:
-			if stat, ok = info.Sys().(*syscall.Stat_t); !ok {
-				return fmt.Errorf("%s has no owner", at)
-			}
-			mode := info.Mode().Perm()
-			if stat.Uid == user {
-				mode >>= 6
-			} else if stat.Gid == user {
-				mode >>= 3
-			}
-			want := wants
-			if at != path || wants&mayUse != 0 && info.IsDir() {
-				want |= mayEnter
-			}
-			if at != path {
-				want &^= mayUse
-			}
-			if mode&want != want {
-				return fmt.Errorf("%s is open to its owner alone", at)
-			}
 		}
 		if at == filepath.Dir(at) {
 			return nil
 		}
+	}
+}
+
+// granted is what a file's mode lets a user do, in the lowest three bits.
+func granted(info os.FileInfo, user uint32) fs.FileMode {
+	mode := info.Mode().Perm()
+	switch stat, ok := info.Sys().(*syscall.Stat_t); {
+	case ok && stat.Uid == user:
+		return mode >> 6
+	case ok && stat.Gid == user:
+		return mode >> 3 & 0o7
+	default:
+		return mode & 0o7
 	}
 }
 
