@@ -115,6 +115,7 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"Isolated", orWhy(s.Applied.Isolated, s.Applied.NotIsolated)},
 		{"User", userOf(&s.Applied, s.PID != 0)},
 		{"Confined", confinementOf(&s.Applied)},
+		{"Cgroup", cgroupOf(&s.Applied)},
 		{"Limits", limitsOf(&s.Applied)},
 		{"Health", withReason(s.Health.Status, s.Health.Reason)},
 	}
@@ -195,6 +196,14 @@ func confinementOf(a *process.Applied) string {
 		}
 	}
 	return text
+}
+
+// cgroupOf is the control group of a process, or why it has none.
+func cgroupOf(a *process.Applied) string {
+	if a.Cgroup != "" {
+		return a.Cgroup
+	}
+	return orWhy(false, a.NoCgroup)
 }
 
 // limitsOf lists the limits of a process, and what keeps one from holding.

@@ -55,6 +55,7 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, err
 	}
 	h.opens("run directory", func(context.Context) error { return run.close() })
+	groups := process.OpenCgroups(run.key()) // Before there is any process.
 	janitor, err := startJanitor(run)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
-		Islands: specsOf(cfg), RunDir: run.path, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
+		Islands: specsOf(cfg), RunDir: run.path, Cgroups: groups, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
 	})
 	if err != nil {
 		return nil, err

@@ -104,6 +104,12 @@ func openRunDir(dataDir string) (*runDir, error) {
 	return d, nil
 }
 
+// key is a short name of this run directory among those of other hosts.
+func (d *runDir) key() string {
+	sum := sha256.Sum256([]byte(d.path))
+	return hex.EncodeToString(sum[:4])
+}
+
 // dataMode is the mode of a data directory that is made. Islands that are users of their own pass through the one of root's
 // on the way to their files; what is in it they cannot see, and nothing of the host's own is open to them.
 func dataMode() os.FileMode {

@@ -145,6 +145,8 @@ type isolation struct {
 	unconfined string
 	// userless says why it does not run as the user it should.
 	userless string
+	// groupless says why it is not in the control group made for it.
+	groupless string
 	// missing are paths that it should reach and does not.
 	missing []string
 }

@@ -13,8 +13,8 @@ import (
 
 // start starts the command from a thread of its own, which lives until over is closed: the kernel ends the child with the
 // thread that made it, so it must be one that ends no sooner. Before, the thread gives up what the child is not to have,
-// in a domain that no other island shares.
-func start(cmd *exec.Cmd, reach *files, over <-chan struct{}) (isolation, error) {
+// in a domain that no other island shares. The group is nil for that of the host.
+func start(cmd *exec.Cmd, reach *files, group *cgroup, over <-chan struct{}) (isolation, error) {
 	type outcome struct {
 		isolation
 		err error
@@ -23,7 +23,13 @@ func start(cmd *exec.Cmd, reach *files, over <-chan struct{}) (isolation, error)
 	ownThread(func() {
 		out := outcome{isolation: isolate(reach)}
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		group.place(cmd.SysProcAttr)
 		out.err = cmd.Start()
+		if why := out.err; misplaced(cmd.SysProcAttr, why) {
+			out.groupless = why.Error()
+			renew(cmd)
+			out.err = cmd.Start()
+		}
 		if why := out.err; userless(cmd.SysProcAttr, why) {
 			out.userless = fmt.Sprintf("nobody can become that user here: %v", why)
 			renew(cmd)

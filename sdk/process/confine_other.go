@@ -6,7 +6,7 @@ import "os/exec"
 
 // start starts the command. Here nothing ends it with the host but its lifeline, and nothing keeps it from other processes
 // and files of its user.
-func start(cmd *exec.Cmd, _ *files, _ <-chan struct{}) (isolation, error) {
+func start(cmd *exec.Cmd, _ *files, _ *cgroup, _ <-chan struct{}) (isolation, error) {
 	const why = "this system has no Landlock"
 	return isolation{notIsolated: why, unconfined: why}, cmd.Start()
 }

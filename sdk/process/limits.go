@@ -5,9 +5,10 @@ import "fmt"
 // Limits bound what an island may take of the machine. Zero is no bound.
 type Limits struct {
 	// Memory in bytes. The Go runtime of an island is told to collect garbage before nine tenths of it (GOMEMLIMIT), and its
-	// data may grow no further than all of it (RLIMIT_DATA): beyond, the island dies of it and nobody else.
+	// data may grow no further than all of it (RLIMIT_DATA): beyond, the island dies of it and nobody else. In a control
+	// group, all memory of the island and of what it starts is bounded so (memory.max).
 	Memory uint64
-	// Processors that a Go island uses at once (GOMAXPROCS).
+	// Processors that a Go island uses at once (GOMAXPROCS), and that any uses on average in a control group (cpu.max).
 	Processors int
 	// Files that may be open at once, sockets included (RLIMIT_NOFILE).
 	Files uint64
@@ -53,6 +54,10 @@ type Applied struct {
 	MemoryBytes uint64 `json:"memory_bytes"`
 	Processors  int    `json:"processors"`
 	Files       uint64 `json:"files"`
+	// Cgroup is the control group of its own that the process and all it starts are in, with its limits; NoCgroup says why it
+	// is in the host's.
+	Cgroup   string `json:"cgroup,omitempty"`
+	NoCgroup string `json:"no_cgroup,omitempty"`
 	// Missing says of each limit that does not hold, and of each path that is not reached, why not.
 	Missing []string `json:"missing,omitempty"`
 }

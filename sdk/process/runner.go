@@ -27,9 +27,12 @@ type islandRunner struct {
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
 
+	name   string
 	image  *Image
 	limits Limits
-	reach  *files // nil for whatever the user may
+	groups *Cgroups
+	group  *cgroup // nil for that of the host
+	reach  *files  // nil for whatever the user may
 	// user is who the process runs as, 0 for the host's user. It has these folders open then, the first of which is that of
 	// its socket, which really is socketDir.
 	user      uint32
@@ -55,7 +58,7 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
 	var own []string
 	r := &islandRunner{
-		cmd: cmd, flood: flood, image: image, limits: opts.Limits, reach: reach, ended: make(chan struct{}),
+		cmd: cmd, flood: flood, name: opts.Name, image: image, limits: opts.Limits, groups: opts.Cgroups, reach: reach, ended: make(chan struct{}),
 		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
 	ownGroup(cmd)
@@ -159,11 +162,15 @@ func (r *islandRunner) start() (err error) {
 		_ = childStderr.Chown(int(r.user), int(r.user))
 	}
 	r.image.run(r.cmd)
-	apart, err := start(r.cmd, r.reach, r.ended)
+	group, why := r.groups.group(r.name, r.limits)
+	apart, err := start(r.cmd, r.reach, group, r.ended)
 	_ = r.takeBack() // The process has its own.
+	group.placed()
 	if err != nil {
+		group.remove()
 		return err
 	}
+	r.joined(group, why, apart.groupless)
 	if apart.userless != "" {
 		r.applied.NotOwnUser, r.user = apart.userless, 0
 	}
@@ -200,6 +207,7 @@ func (r *islandRunner) wait() {
 	}
 	// Grandchildren would hold the pipes open, and go on without anyone who knows of them.
 	killGroup(r.cmd.Process.Pid)
+	r.group.kill()
 	_ = r.lifeline.Close()
 	// Reading goes on until the pipes are empty; one who still holds them open has left the group.
 	deadline := time.Now().Add(drainGrace)
@@ -209,8 +217,9 @@ func (r *islandRunner) wait() {
 	_ = r.stderr.Close()
 	r.exit.Stderr = r.tail.String()
 	if r.exit.Code != 0 {
-		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved()
+		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved() || r.group.starved()
 	}
+	r.group.remove()
 }
 
 // userOf is the user that a process runs as, when it is another than the host's.
@@ -219,6 +228,19 @@ func userOf(other uint32) int {
 		return int(other)
 	}
 	return os.Geteuid()
+}
+
+// joined notes the control group that the process is in, or why it is in the host's.
+func (r *islandRunner) joined(group *cgroup, why error, groupless string) {
+	switch {
+	case why != nil:
+		r.applied.NoCgroup = why.Error()
+	case groupless != "":
+		r.applied.NoCgroup = groupless
+		group.remove()
+	default:
+		r.group, r.applied.Cgroup = group, group.String()
+	}
 }
 
 // Wait returns when the process is gone.
@@ -239,6 +261,7 @@ func (r *islandRunner) kill() {
 	case <-r.ended:
 	default:
 		killGroup(r.cmd.Process.Pid)
+		r.group.kill()
 	}
 }
 
