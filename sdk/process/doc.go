@@ -37,6 +37,8 @@
 //     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
 //     host does that, and until then the island is of the host's user, and Applied says why.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
+//     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
+//     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.
 //   - Messages may have 16 MiB both ways; keepalive notices a dead peer after 13 s; a panic in a call is an internal
