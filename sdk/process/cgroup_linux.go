@@ -122,7 +122,7 @@ func prepareCgroups(base, key string) *Cgroups {
 	}
 	if _, err := os.Stat(filepath.Join(base, "cgroup.type")); err == nil { // The root alone may hold processes beside groups.
 		own := filepath.Join(base, "host-"+key)
-		if err := os.Mkdir(own, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.Mkdir(own, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
 			return &Cgroups{why: err.Error()}
 		}
 		if err := write(own, "cgroup.procs", strconv.Itoa(os.Getpid())); err != nil {
@@ -158,7 +158,7 @@ func (c *Cgroups) group(name string, l Limits) (_ *cgroup, err error) {
 		return nil, errors.New(c.why)
 	}
 	g := &cgroup{path: filepath.Join(c.base, fmt.Sprintf("%s%s-%d", c.prefix, name, c.next.Add(1)))}
-	if err := os.Mkdir(g.path, 0o755); err != nil {
+	if err := os.Mkdir(g.path, 0o750); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -181,7 +181,7 @@ func TestAStartWithoutItsGroup(t *testing.T) {
 	defer g.placed()
 	over := make(chan struct{})
 	defer close(over)
-	cmd := exec.Command("/bin/true") //nolint:noctx // It ends by itself.
+	cmd := exec.Command("/bin/true")
 	ownGroup(cmd)
 	apart, err := start(cmd, nil, g, over)
 	if err != nil || apart.groupless == "" {
@@ -201,7 +201,7 @@ func TestAGroupOfTheKernels(t *testing.T) {
 		return // The rest of this file is all there is to test.
 	}
 	c := &Cgroups{base: base, prefix: fmt.Sprintf("island-test%d-", os.Getpid())}
-	cmd := exec.Command("/bin/sh", "-c", "setsid sleep 60 & sleep 60") //nolint:noctx // The group ends it.
+	cmd := exec.Command("/bin/sh", "-c", "setsid sleep 60 & sleep 60")
 	r := &islandRunner{
 		cmd: cmd, name: "x", groups: c, image: &Image{path: "/bin/sh"}, flood: newFlood(hclog.NewNullLogger()), ended: make(chan struct{}),
 	}

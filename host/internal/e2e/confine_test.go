@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,5 +90,47 @@ func TestIslandsAreConfined(t *testing.T) {
 			t.Errorf("inspect says\n%s", out)
 		}
 		h.stop(t)
+	}
+}
+
+// TestHostWithoutPrivileges runs the shipped composition as nobody, when this is root: nothing of it needs root, and islands
+// are confined just so, as the same user.
+func TestHostWithoutPrivileges(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return // Then all the other tests run so.
+	}
+	const nobody = 65534
+	data := dataDir(t)
+	shipped := edited(t, func(text string) string { return text + "\n" })
+	folder := filepath.Dir(shipped)
+	for path, mode := range map[string]os.FileMode{
+		bin: 0o755, filepath.Join(bin, "plugins"): 0o755, filepath.Dir(folder): 0o711, folder: 0o711, shipped: 0o644,
+	} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(data, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	m := startMarket(t)
+	h := startHost(t, m, map[string]string{"ISLANDS_DATA_DIR": data, "ISLANDS_CONFIG": shipped, asUser: strconv.Itoa(nobody)})
+	h.ok(t, "/api/crypto-report/btc")
+	h.ok(t, "/health/database")
+	all := h.appliedTo(t)
+	if len(all) != 5 {
+		t.Fatalf("%d islands run", len(all))
+	}
+	for name, a := range all {
+		if !a.Sealed || !a.Confined || a.OwnUser || a.User != nobody || len(a.Exposed) > 0 {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	h.cli(t, "restart", "sqlite-store")
+	h.ok(t, "/health/database")
+	h.stop(t)
+	left, err := filepath.Glob(filepath.Join(data, "run", "i*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
