@@ -148,3 +148,36 @@ func TestLockOfTheShippedFile(t *testing.T) {
 		t.Errorf("again: %v\n%s", err, cmp.Diff(string(locked), string(again)))
 	}
 }
+
+// Whatever is locked once is a configuration with those checksums, and locking it again changes nothing.
+func FuzzLock(f *testing.F) {
+	shipped, err := os.ReadFile("../islands.hcl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(shipped))
+	for _, rest := range []string{"", "sha256 = null", "sha256 = \"x\"", "sha256 = \"${1}\"", "# }", "sha256 = <<E\nx\nE"} {
+		f.Add("island \"a\" {\n layer = \"infrastructure\"\n binary /* ? */ = \"a\" # b\n " + rest + "\n}\n")
+		f.Add("island \"a\" {\r\n" + rest + "\r\nbinary=\"a\" /*\n*/\r\nlayer=\"infrastructure\"\r\n}")
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		opts := Options{Env: lookup(nil), ExecutableDir: "/"}
+		sum := func(string) (string, error) { return strings.Repeat("a", 64), nil }
+		locked, sums, err := Lock([]byte(text), "islands.hcl", opts, sum)
+		if err != nil {
+			return
+		}
+		cfg, err := Parse(locked, "islands.hcl", opts)
+		if err != nil {
+			t.Fatalf("it is no configuration any more: %v\n%s", err, locked)
+		}
+		for _, s := range sums {
+			if island, _ := cfg.Island(s.Island); island.SHA256 != s.SHA256 {
+				t.Fatalf("%s has %q\n%s", s.Island, island.SHA256, locked)
+			}
+		}
+		if again, _, err := Lock(locked, "islands.hcl", opts, sum); err != nil || !bytes.Equal(again, locked) {
+			t.Fatalf("again: %v\n%s\n%s", err, locked, again)
+		}
+	})
+}

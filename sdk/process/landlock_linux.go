@@ -44,6 +44,9 @@ const (
 // the environment of a process outside, whoever its user is. It reaches those files alone, unless reach is nil. Of the
 // privileges of root it keeps next to none.
 func isolate(reach *files) isolation {
+	if err := unprivileged(); err != nil { // Without which no domain can be entered.
+		return isolation{notIsolated: err.Error(), unconfined: err.Error()}
+	}
 	version, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		why := fmt.Sprintf("the kernel has no Landlock: %v", errno)
@@ -78,6 +81,21 @@ func isolate(reach *files) isolation {
 	return out
 }
 
+// unprivileged gives up, for the calling thread and what it starts, all privileges but those of its user. What root may do
+// beyond other users, an island of root's may not, other than to open the files of others: with CAP_PERFMON alone it could
+// read every environment.
+func unprivileged() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up new privileges: %w", err)
+	}
+	for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
+		if capability != unix.CAP_DAC_OVERRIDE {
+			_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0) // Who may not drop any has none.
+		}
+	}
+	return nil
+}
+
 // enter makes a ruleset and restricts the calling thread to it for good. It returns those of the paths that do not exist.
 func enter(rules rulesetAttributes, reach *files) (missing []string, err error) {
 	ruleset, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), unsafe.Sizeof(rules), 0) //nolint:gosec // the kernel reads it during the call
@@ -87,16 +105,6 @@ func enter(rules rulesetAttributes, reach *files) (missing []string, err error) 
 	defer func() { _ = unix.Close(int(ruleset)) }()
 	if rules.accessFS != 0 {
 		missing = allowAll(int(ruleset), reach)
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return missing, fmt.Errorf("give up new privileges: %w", err)
-	}
-	// What root may do beyond other users, an island of root's may not, other than to open the files of others: with
-	// CAP_PERFMON alone it could read every environment.
-	for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
-		if capability != unix.CAP_DAC_OVERRIDE {
-			_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0) // Who may not drop any has none.
-		}
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
 		return missing, fmt.Errorf("enter a Landlock domain: %w", errno)

@@ -33,6 +33,9 @@ func mayBecome(l Limits) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the host does not run as root")
 	}
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		return fmt.Errorf("a process is handed its folders through /proc: %w", err)
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
 	if err := unix.Capget(&header, &sets[0]); err != nil {
@@ -131,6 +134,9 @@ func reachable(path string, user uint32, want fs.FileMode) error {
 	for at := path; ; at, want = filepath.Dir(at), mayEnter {
 		info, err := os.Stat(at)
 		if err == nil && granted(info, user)&want != want {
+			if want == mayEnter {
+				return fmt.Errorf("%s is open to its owner alone: chmod o+x lets other users through", at)
+			}
 			return fmt.Errorf("%s is open to its owner alone", at)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
