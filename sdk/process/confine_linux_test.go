@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -155,9 +156,13 @@ func TestAScriptIsConfinedToo(t *testing.T) {
 // Whoever is asked what he is does nothing else.
 func TestDescribeIsConfined(t *testing.T) {
 	written := filepath.Join(t.TempDir(), "written")
-	path := script(t, "echo x > "+written+"; echo '{\"name\":\"sly\"}'")
+	path := put(t, filepath.Join(passable(t), "sly"), "#!/bin/sh\necho x > "+written+"\necho '{\"name\":\"'$(id -u)'\"}'\n")
 	manifest, err := process.Describe(t.Context(), path, "")
-	if err != nil || manifest.Name != "sly" {
+	want := strconv.Itoa(os.Geteuid())
+	if want == "0" {
+		want = strconv.Itoa(nobody)
+	}
+	if err != nil || manifest.Name != want {
 		t.Fatalf("%+v, %v", manifest, err)
 	}
 	if _, err := os.Stat(written); !os.IsNotExist(err) {

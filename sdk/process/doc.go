@@ -30,7 +30,7 @@
 //     be read, temporary files of its own may be written, and what its block lists. That is a list of what is allowed, made
 //     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
 //     that matter, because such a file is replaced as a whole, and a rule holds for the file that was there. Describe runs
-//     in such a domain too, without anything to write to. A kernel without Landlock confines nothing, and Applied says so.
+//     in such a domain too, without anything to write to, and as nobody where the host is root. A kernel without Landlock confines nothing, and Applied says so.
 //   - An island of a host that is root is a user of its own, where that user can get at what the island needs (user_linux.go).
 //     It cannot get to the folder of its socket, which only root enters, so it has that folder open and binds the socket
 //     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own

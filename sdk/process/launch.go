@@ -337,6 +337,7 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	var out, errs bounded
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	// What is asked here is trusted no more than an island that runs, and needs less.
+	image.asNobody(cmd.SysProcAttr)
 	over := make(chan struct{})
 	defer close(over)
 	reach := &files{optional: append(slices.Clone(systemFolders), path)}

@@ -19,6 +19,16 @@ func credentials(attr *syscall.SysProcAttr, user uint32) {
 	attr.Credential = &syscall.Credential{Uid: user, Gid: user}
 }
 
+// nobody is the user that owns nothing by convention.
+const nobody = 65534
+
+// asNobody makes a command that executes an image run as nobody, where that is possible.
+func (i *Image) asNobody(attr *syscall.SysProcAttr) {
+	if mayBecome(Limits{}) == nil && (i.Unsealed() == "" || reachable(i.Path(), nobody, mayUse|mayEnter) == nil) {
+		credentials(attr, nobody)
+	}
+}
+
 // userless reports whether a start failed because this system lets nobody become that user, and takes the wish for it back.
 func userless(attr *syscall.SysProcAttr, err error) bool {
 	if attr.Credential == nil || !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EINVAL) {

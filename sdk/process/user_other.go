@@ -18,3 +18,6 @@ func handed(int) string { return "" }
 
 // credentials is not called where nobody becomes another user.
 func credentials(*syscall.SysProcAttr, uint32) {}
+
+// asNobody changes nothing where nobody becomes another user.
+func (i *Image) asNobody(*syscall.SysProcAttr) {}
