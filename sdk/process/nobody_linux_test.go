@@ -16,7 +16,7 @@ const nobody = 65534
 var asNobody = []string{
 	"TestLaunchedIslandAnswersAndStops", "TestWhatWasHashedIsWhatRuns", "TestAFrozenIslandTellsItsStacks", "TestAnIslandReachesNoOtherProcess",
 	"TestAnIslandReachesItsOwnFilesAlone", "TestAnIslandRunsAsAUserOfItsOwn", "TestDescribeIsConfined", "TestNoIslandOutlivesItsHost",
-	"TestAGrandchildDoesNotHideTheDeath", "TestBinariesThatAreNoIslands",
+	"TestAGrandchildDoesNotHideTheDeath",
 }
 
 // TestOfAUserWithoutPrivileges runs tests of this package once more, as nobody, when this is root.
