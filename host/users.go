@@ -19,11 +19,10 @@ const (
 // usersOf gives each confined island the number of a user, when the host can make processes of other users. The number
 // comes of the island's name and the data folder: it is the same in every life of the host, since the island's files belong
 // to it, and another one for another host's island of that name.
-func usersOf(cfg *config.Config) map[string]uint32 {
+func usersOf(cfg *config.Config, dir string) map[string]uint32 {
 	if os.Geteuid() != 0 || cfg.Host.IslandUsers == config.UsersOff {
 		return nil
 	}
-	dir := cfg.Host.DataDir
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}

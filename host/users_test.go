@@ -42,11 +42,11 @@ func TestWhoHasAUserOfItsOwn(t *testing.T) {
 	t.Parallel()
 	cfg := &config.Config{Islands: []config.Island{{Name: "a", Confine: true}, {Name: "b"}}}
 	root := os.Geteuid() == 0
-	if users := usersOf(cfg); (users["a"] != 0) != root || users["b"] != 0 {
+	if users := usersOf(cfg, "data"); (users["a"] != 0) != root || users["b"] != 0 {
 		t.Errorf("%v", users)
 	}
 	cfg.Host.IslandUsers = config.UsersOff
-	if users := usersOf(cfg); len(users) > 0 {
+	if users := usersOf(cfg, "data"); len(users) > 0 {
 		t.Errorf("off: %v", users)
 	}
 }
