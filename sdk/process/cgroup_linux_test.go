@@ -183,7 +183,7 @@ func TestAStartWithoutItsGroup(t *testing.T) {
 	defer close(over)
 	cmd := exec.Command("/bin/true")
 	ownGroup(cmd)
-	apart, err := start(cmd, nil, g, over)
+	apart, err := start(cmd, nil, g, Limits{}, over)
 	if err != nil || apart.groupless == "" {
 		t.Fatalf("%+v, %v", apart, err)
 	}

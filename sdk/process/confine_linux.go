@@ -14,7 +14,7 @@ import (
 // start starts the command from a thread of its own, which lives until over is closed: the kernel ends the child with the
 // thread that made it, so it must be one that ends no sooner. Before, the thread gives up what the child is not to have,
 // in a domain that no other island shares. The group is nil for that of the host.
-func start(cmd *exec.Cmd, reach *files, group *cgroup, over <-chan struct{}) (isolation, error) {
+func start(cmd *exec.Cmd, reach *files, group *cgroup, limits Limits, over <-chan struct{}) (isolation, error) {
 	type outcome struct {
 		isolation
 		err error
@@ -43,6 +43,9 @@ func start(cmd *exec.Cmd, reach *files, group *cgroup, over <-chan struct{}) (is
 			time.Sleep(busyPause)
 			renew(cmd)
 			out.err = cmd.Start()
+		}
+		if out.err == nil {
+			out.missing = append(out.missing, limit(cmd, limits)...)
 		}
 		started <- out
 		if out.err == nil {
@@ -87,13 +90,25 @@ func ownThread(do func()) {
 	}()
 }
 
-// limit bounds a process that has just been started, and returns what it could not bound.
-func limit(pid int, l Limits) (missing []string) {
+// limit bounds a process that has just been started, and returns what it could not bound. It is to be called on a thread of
+// its own.
+func limit(cmd *exec.Cmd, l Limits) (missing []string) {
+	if cred := cmd.SysProcAttr.Credential; cred != nil && (l.Memory > 0 || l.Files > 0) {
+		// Whoever has the same real user may limit a process, and root only with a privilege that containers lack as a rule.
+		// These calls change this thread alone, whose effective user stays root.
+		const same = ^uintptr(0)
+		become := func(user uintptr) {
+			_, _, _ = unix.RawSyscall(unix.SYS_SETRESGID, user, same, same)
+			_, _, _ = unix.RawSyscall(unix.SYS_SETRESUID, user, same, same)
+		}
+		become(uintptr(cred.Uid))
+		defer become(0)
+	}
 	set := func(name string, resource int, most uint64) {
 		if most == 0 {
 			return
 		}
-		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
+		if err := unix.Prlimit(cmd.Process.Pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
 			missing = append(missing, fmt.Sprintf("%s: %v", name, err))
 		}
 	}

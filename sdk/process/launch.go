@@ -341,7 +341,7 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	over := make(chan struct{})
 	defer close(over)
 	reach := &files{optional: append(slices.Clone(systemFolders), path)}
-	if _, err = start(cmd, reach, nil, over); err == nil {
+	if _, err = start(cmd, reach, nil, Limits{}, over); err == nil {
 		err = waitFor(ctx, cmd)
 	}
 	if err != nil {

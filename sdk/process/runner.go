@@ -75,7 +75,7 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 		}
 		own = []string{"TMPDIR=" + temporary}
 	} else if opts.Confine != nil && opts.Confine.User != 0 {
-		r.applied.NotOwnUser = mayBecome(opts.Limits).Error()
+		r.applied.NotOwnUser = mayBecome().Error()
 	}
 	cmd.Env = slices.Concat(environment(opts, own...), opts.Limits.environment(), cmd.Env)
 	return r
@@ -91,7 +91,7 @@ const (
 // becomes has the process run as another user. It cannot get to the folder of its socket, which lies among those of others,
 // and so is handed it open, as is the folder for its temporary files.
 func (r *islandRunner) becomes(user uint32, temporary string) error {
-	if err := mayBecome(r.limits); err != nil {
+	if err := mayBecome(); err != nil {
 		return err
 	}
 	at := slices.IndexFunc(r.cmd.Env, func(v string) bool { return strings.HasPrefix(v, envSocketDir+"=") })
@@ -163,7 +163,7 @@ func (r *islandRunner) start() (err error) {
 	}
 	r.image.run(r.cmd)
 	group, why := r.groups.group(r.name, r.limits)
-	apart, err := start(r.cmd, r.reach, group, r.ended)
+	apart, err := start(r.cmd, r.reach, group, r.limits, r.ended)
 	_ = r.takeBack() // The process has its own.
 	group.placed()
 	if err != nil {
@@ -181,7 +181,7 @@ func (r *islandRunner) start() (err error) {
 		r.applied.Readable, r.applied.Writable, r.applied.Exposed = nil, nil, nil
 	}
 	r.applied.MemoryBytes, r.applied.Processors, r.applied.Files = r.limits.Memory, r.limits.Processors, r.limits.Files
-	r.applied.Missing = slices.Concat(apart.missing, limit(r.cmd.Process.Pid, r.limits))
+	r.applied.Missing = apart.missing
 	for _, f := range []*os.File{childStdout, childStderr, childLifeline} {
 		_ = f.Close()
 	}

@@ -24,7 +24,7 @@ const nobody = 65534
 
 // asNobody makes a command that executes an image run as nobody, where that is possible.
 func (i *Image) asNobody(attr *syscall.SysProcAttr) {
-	if mayBecome(Limits{}) == nil && (i.Unsealed() == "" || reachable(i.Path(), nobody, mayUse|mayEnter) == nil) {
+	if mayBecome() == nil && (i.Unsealed() == "" || reachable(i.Path(), nobody, mayUse|mayEnter) == nil) {
 		credentials(attr, nobody)
 	}
 }
@@ -38,8 +38,8 @@ func userless(attr *syscall.SysProcAttr, err error) bool {
 	return true
 }
 
-// mayBecome says why the process cannot be run as another user and looked after still; nil when it can.
-func mayBecome(l Limits) error {
+// mayBecome says why a process cannot be run as another user and looked after still; nil when it can.
+func mayBecome() error {
 	if os.Geteuid() != 0 {
 		return errors.New("the host does not run as root")
 	}
@@ -54,9 +54,6 @@ func mayBecome(l Limits) error {
 	needs := map[string]int{
 		"CAP_SETUID": unix.CAP_SETUID, "CAP_SETGID": unix.CAP_SETGID, "CAP_CHOWN": unix.CAP_CHOWN, "CAP_KILL": unix.CAP_KILL,
 		"CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE,
-	}
-	if l.Memory > 0 || l.Files > 0 {
-		needs["CAP_SYS_RESOURCE"] = unix.CAP_SYS_RESOURCE // To limit the process of another user.
 	}
 	var lacks []string
 	for name, bit := range needs {

@@ -36,7 +36,7 @@ func TestAnIslandRunsAsAUserOfItsOwn(t *testing.T) {
 	}
 	confine := &process.Confine{Writes: []string{store}, User: stranger}
 	for range 2 { // The second finds what the first has left.
-		p := initialized(t, process.LaunchOptions{RunDir: run, Confine: confine, Limits: process.Limits{Processors: 1}}, "")
+		p := initialized(t, process.LaunchOptions{RunDir: run, Confine: confine, Limits: process.Limits{Files: 200, Memory: 1 << 40}}, "")
 		applied := p.Applied()
 		if os.Geteuid() != 0 {
 			if applied.OwnUser || !strings.Contains(applied.NotOwnUser, "root") {
@@ -49,6 +49,9 @@ func TestAnIslandRunsAsAUserOfItsOwn(t *testing.T) {
 		}
 		if got, err := ask(t, p, "user"); err != nil || got != fmt.Sprint(stranger, stranger, stranger, []int{}, nil) {
 			t.Errorf("it runs as %q, %v", got, err)
+		}
+		if limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.PID())); err != nil || !contains(string(limits), "Max open files            200 ") {
+			t.Errorf("%v\n%s", err, limits)
 		}
 		temporary, err := ask(t, p, "temporary")
 		if err != nil {

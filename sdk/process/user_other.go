@@ -8,10 +8,10 @@ import (
 )
 
 // mayBecome says that no process is run as another user here.
-func mayBecome(Limits) error { return errors.New("this system does not have it") }
+func mayBecome() error { return errors.New("this system does not have it") }
 
 // settle is not called where nobody becomes another user.
-func (f *files) settle(uint32, *Image, ...string) error { return mayBecome(Limits{}) }
+func (f *files) settle(uint32, *Image, ...string) error { return mayBecome() }
 
 // handed is not called where nobody becomes another user.
 func handed(int) string { return "" }
