@@ -104,6 +104,9 @@ func (h *host) communication() sdk.Health {
 	if stats := h.requests.Stats(); stats.Suspect && h.config().Request.Cache != "" {
 		return sdk.Degraded("the invalidation stream is down, warm answers are confirmed one by one")
 	}
+	if fault := (&insight{h}).spool().fault(); fault != "" && h.config().Request.Store != "" {
+		return sdk.Degraded(fault)
+	}
 	feed := h.feeds.current.Load()
 	if feed == nil {
 		return sdk.Healthy()

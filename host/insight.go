@@ -114,9 +114,12 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		Tiers  []partView `json:"tiers"`
+		// Availability is how the pipeline has found the cache island, without which it goes on.
+		Availability availabilityView `json:"availability"`
+		Tiers        []partView       `json:"tiers"`
 	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
+	body.Availability = viewOfMode(stats.Cache)
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
@@ -160,10 +163,12 @@ type sourceView struct {
 // down is degraded, and so is the whole when all are: cached data is still served.
 func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 	body := struct {
-		Status  sdk.Status   `json:"status"`
-		Reason  string       `json:"reason"`
-		Sources []sourceView `json:"sources"`
-	}{Sources: []sourceView{}}
+		Status sdk.Status `json:"status"`
+		Reason string     `json:"reason"`
+		// Availability is whether any source answers.
+		Availability availabilityView `json:"availability"`
+		Sources      []sourceView     `json:"sources"`
+	}{Sources: []sourceView{}, Availability: viewOfMode(i.h.requests.Stats().Sources)}
 	var ill []string
 	sources := i.h.requests.Sources()
 	slices.SortFunc(sources, func(a, b pipeline.SourceStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -188,10 +193,23 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		body.Sources = append(body.Sources, v)
 	}
 	body.Reason = strings.Join(ill, "; ")
-	if !i.h.requests.Stats().SourcesAvailable {
+	if !body.Availability.Available {
 		body.Reason = "no external API can be reached, cached data is served: " + body.Reason
 	}
 	return body, body.Status
+}
+
+// availabilityView is whether something that the pipeline depends on answers, as the log has it: down with the first
+// failure, up once nothing has failed for a while.
+type availabilityView struct {
+	Available bool `json:"available"`
+	// Changes of that since the start, and when the last one was; null for never.
+	Changes uint64     `json:"changes"`
+	Since   *time.Time `json:"since"`
+}
+
+func viewOfMode(m pipeline.Mode) availabilityView {
+	return availabilityView{m.Available, m.Changes, moment(m.Since)}
 }
 
 // moment is a time that may never have been.
@@ -209,11 +227,14 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		// Mode is normal, cache_only, or none where no store is configured.
-		Mode  string     `json:"mode"`
-		Spool spoolView  `json:"spool"`
-		Parts []partView `json:"parts"`
+		// Mode is normal, cache_only, or none where no store is configured; Availability how the pipeline has found it.
+		Mode         string           `json:"mode"`
+		Availability availabilityView `json:"availability"`
+		Spool        spoolView        `json:"spool"`
+		Parts        []partView       `json:"parts"`
 	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
+	stats := i.h.requests.Stats()
+	body.Availability = viewOfMode(stats.Store)
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -225,36 +246,13 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 			body.Parts = append(body.Parts, partView(p))
 		}
 	}
-	if body.Status == sdk.StatusFailed || !i.h.requests.Stats().StoreAvailable {
+	if body.Status == sdk.StatusFailed || !stats.Store.Available {
 		body.Mode = "cache_only"
 	}
+	if reason := body.Spool.fault(); reason != "" && body.Status == sdk.StatusOK {
+		body.Status, body.Reason = sdk.StatusDegraded, reason
+	}
 	return body, body.Status
-}
-
-// spoolView is what waits on disk for the store.
-type spoolView struct {
-	// Records that wait, each a tick's quotes or a load's, and their bytes; when the oldest of them came, null for none.
-	Records  uint64     `json:"records"`
-	Bytes    int64      `json:"bytes"`
-	OldestAt *time.Time `json:"oldest_at"`
-	// Since the host was started.
-	Appended  uint64 `json:"appended"`
-	Confirmed uint64 `json:"confirmed"`
-	Dropped   uint64 `json:"dropped"`
-	Lost      uint64 `json:"lost"`
-	Failures  uint64 `json:"failures"`
-}
-
-func (i *insight) spool() spoolView {
-	s := i.h.spool.Stats()
-	v := spoolView{
-		Records: s.Records, Bytes: s.Bytes, Appended: s.Appended, Confirmed: s.Confirmed, Dropped: s.Dropped, Lost: s.Lost, Failures: s.Failures,
-	}
-	if !s.Oldest.IsZero() {
-		at := s.Oldest.UTC()
-		v.OldestAt = &at
-	}
-	return v
 }
 
 // IslandsHealth implements gateway.Insight.

@@ -98,7 +98,7 @@ func TestACacheThatFails(t *testing.T) {
 		if price, _ := h.price("btc"); price != 100 {
 			t.Errorf("btc is %v", price)
 		}
-		if s := h.feed.Stats(); s.FillFailures != 1 || h.r.Stats().CacheAvailable {
+		if s := h.feed.Stats(); s.FillFailures != 1 || h.r.Stats().Cache.Available {
 			t.Errorf("counted %+v", s)
 		}
 		h.set("cache", true)
@@ -107,13 +107,13 @@ func TestACacheThatFails(t *testing.T) {
 		if _, ok := h.cache.has("btc_current_price"); !ok {
 			t.Error("the cache does not hold the quote after it is back")
 		}
-		if h.r.Stats().CacheAvailable {
+		if h.r.Stats().Cache.Available {
 			t.Error("one answer is enough to count as available again, whatever was a moment ago")
 		}
 		time.Sleep(steadyAfter)
 		h.stream.push(at("btc", 102, 0))
 		synctest.Wait()
-		if !h.r.Stats().CacheAvailable {
+		if !h.r.Stats().Cache.Available {
 			t.Error("the cache does not count as available after it is back")
 		}
 	})

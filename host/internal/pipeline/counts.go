@@ -27,8 +27,8 @@ type Stats struct {
 	Writes, WriteFailures               uint64
 	Invalidations, StreamBreaks         uint64
 	FlightsUnderWay                     int
-	CacheAvailable, StoreAvailable      bool
-	SourcesAvailable                    bool
+	// Cache, Store and Sources are how those are; Spool is whether it can be written.
+	Cache, Store, Sources, Spool Mode
 }
 
 // Stats returns the figures as they stand.
@@ -43,7 +43,7 @@ func (r *Requests) Stats() Stats {
 		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
-		CacheAvailable: r.cacheMode.available(), StoreAvailable: r.storeMode.available(), SourcesAvailable: r.sources.mode.available(),
+		Cache: r.cacheMode.status(), Store: r.storeMode.status(), Sources: r.sources.mode.status(), Spool: r.ledger.spooling.status(),
 	}
 }
 

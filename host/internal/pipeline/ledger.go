@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -27,16 +26,8 @@ const (
 	maxLedgerPause = 5 * time.Second
 )
 
-// Spool keeps what waits for the store on disk, in order, until it has arrived there.
-type Spool interface {
-	// Append keeps a content. It survives the end of this process from then on.
-	Append(contents ...[]byte) (last uint64, err error)
-	// Read returns the contents after those it returned before, about so many bytes of them, and the number of the last.
-	Read(most int) (contents [][]byte, last uint64, err error)
-	// Confirm forgets all contents up to a number; Rewind makes Read begin again behind those.
-	Confirm(last uint64)
-	Rewind()
-}
+// maxLedgerRest bounds how long the store is left to others between two batches.
+const maxLedgerRest = time.Second
 
 // ledger hands quotes and candles to the store, and nobody waits for it. They wait in the spool. Where there is none, or
 // while that cannot be written, they wait in memory, and what there is no room for is dropped, the oldest first.
@@ -74,41 +65,9 @@ func newLedger(r *Requests) *ledger {
 	}
 }
 
-// spoolEntry is a content of the spool.
-type spoolEntry struct {
-	Version int           `json:"v"`
-	Quotes  []sdk.Quote   `json:"quotes,omitempty"`
-	Candles []sdk.Candles `json:"candles,omitempty"`
-}
-
-// spoolVersion is the version of its form.
-const spoolVersion = 1
-
-// spool gives rows to the spool, and reports whether it has them.
-func (l *ledger) spool(e spoolEntry, rows int) bool {
-	if l.r.opts.Spool == nil {
-		return false
-	}
-	e.Version = spoolVersion
-	text, err := json.Marshal(e)
-	if err == nil {
-		// The lock comes first, so that the writer never counts rows off that were not yet counted.
-		l.mu.Lock()
-		if _, err = l.r.opts.Spool.Append(text); err == nil {
-			l.spooled += rows
-			if l.spooled >= ledgerBatch {
-				l.wake()
-			}
-		}
-		l.mu.Unlock()
-	}
-	l.spooling.set(err == nil, err)
-	return err == nil
-}
-
 // add leaves quotes to be written.
 func (l *ledger) add(quotes []sdk.Quote) {
-	if l.r.store() == "" || len(quotes) == 0 || l.spool(spoolEntry{Quotes: quotes}, len(quotes)) {
+	if l.r.store() == "" || len(quotes) == 0 || l.spool(len(quotes), entriesOf(quotes, nil)) {
 		return
 	}
 	l.mu.Lock()
@@ -126,11 +85,8 @@ func (l *ledger) addCandles(series []sdk.Candles) {
 	if l.r.store() == "" {
 		return
 	}
-	rows := 0
-	for _, s := range series {
-		rows += len(s.Items)
-	}
-	if rows == 0 || l.spool(spoolEntry{Candles: series}, rows) {
+	rows := rowsOf(series)
+	if rows == 0 || l.spool(rows, entriesOf(nil, series)) {
 		return
 	}
 	l.mu.Lock()
@@ -306,8 +262,7 @@ func (l *ledger) run(ctx context.Context) {
 	}
 }
 
-// writeAll writes what waits, one batch after the other, until nothing does or the context ends. One at a time is pace
-// enough for a store that has just come back: whatever else is asked of it comes in between.
+// writeAll writes what waits, one batch after the other, until nothing does or the context ends.
 func (l *ledger) writeAll(ctx context.Context) {
 	for ctx.Err() == nil && l.r.store() != "" {
 		wrote := false
@@ -342,24 +297,7 @@ func (l *ledger) writeSpool(ctx context.Context) bool {
 	if len(contents) == 0 {
 		return false
 	}
-	var quotes []sdk.Quote
-	var candles []sdk.Candles
-	rows := 0
-	for _, text := range contents {
-		var e spoolEntry
-		if err := json.Unmarshal(text, &e); err != nil || e.Version != spoolVersion {
-			l.dropped.Add(1)
-			l.strange.Do(func() { // All of them are counted.
-				l.r.opts.Logger.Error("what is in the spool is not understood and is dropped; was it another version?", "version", e.Version, "error", err)
-			})
-			continue
-		}
-		quotes, candles = append(quotes, e.Quotes...), append(candles, e.Candles...)
-		rows += len(e.Quotes)
-		for _, s := range e.Candles {
-			rows += len(s.Items)
-		}
-	}
+	quotes, candles, rows := l.unpacked(contents)
 	if !l.store(ctx, quotes, candles) {
 		spool.Rewind() // What was stored of it may be stored again.
 		return true
@@ -385,19 +323,35 @@ func (l *ledger) writeMemory(ctx context.Context) {
 	}
 }
 
-// store stores rows, in batches, and reports whether it came to an end.
+// store stores rows, in batches, and reports whether it came to an end. After a full batch it leaves the store to others for
+// as long as that took: what has waited for a store that has just come back is no more urgent than what is asked of it now.
 func (l *ledger) store(ctx context.Context, quotes []sdk.Quote, candles []sdk.Candles) bool {
 	for part := range slices.Chunk(quotes, ledgerBatch) {
+		began := time.Now()
 		if !l.storeQuotes(ctx, part) {
 			return false
 		}
+		l.rest(ctx, len(part), began)
 	}
-	for part := range slices.Chunk(candles, ledgerBatch/10) {
+	for _, part := range inBatches(candles) {
+		began := time.Now()
 		if !l.storeCandles(ctx, part) {
 			return false
 		}
+		l.rest(ctx, rowsOf(part), began)
 	}
 	return true
+}
+
+// rest waits as long as a full batch took that began at some time.
+func (l *ledger) rest(ctx context.Context, rows int, began time.Time) {
+	if rows < ledgerBatch {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(time.Since(began), maxLedgerRest)):
+	}
 }
 
 func (l *ledger) storeQuotes(ctx context.Context, quotes []sdk.Quote) bool {

@@ -40,7 +40,7 @@ func TestEveryQuoteIsStored(t *testing.T) {
 		h.set("store", false)
 		push(30)
 		synctest.Wait()
-		if s := h.feed.Stats().Store; s.Failures == 0 || s.Waiting < 20 || h.r.Stats().StoreAvailable {
+		if s := h.feed.Stats().Store; s.Failures == 0 || s.Waiting < 20 || h.r.Stats().Store.Available {
 			t.Errorf("while the store is away: %+v", s)
 		}
 		h.set("store", true)
@@ -52,7 +52,7 @@ func TestEveryQuoteIsStored(t *testing.T) {
 		if got, _ := h.store.kept(); !maps.Equal(got, want) || len(want) != 91 {
 			t.Errorf("%d quotes are stored, %d were delivered", len(got), len(want))
 		}
-		if s := h.feed.Stats().Store; s.Waiting != 0 || s.Dropped != 0 || s.Rows != 91 || !h.r.Stats().StoreAvailable {
+		if s := h.feed.Stats().Store; s.Waiting != 0 || s.Dropped != 0 || s.Rows != 91 || !h.r.Stats().Store.Available {
 			t.Errorf("in the end: %+v", s)
 		}
 	})
@@ -78,6 +78,65 @@ func TestTheQueueForTheStoreIsBounded(t *testing.T) {
 		}
 		if after := h.feed.Stats().Store.Dropped; after <= s.Dropped {
 			t.Errorf("what is left is not counted: %d", after)
+		}
+	})
+}
+
+// slowStore takes a while for each batch.
+type slowStore struct {
+	*fakeStore
+	took time.Duration
+	// busy and last are how long it was asked in all, and when that last ended.
+	busy  time.Duration
+	rows  int
+	begun time.Time
+	last  time.Time
+}
+
+func (s *slowStore) SaveQuotes(_ context.Context, quotes []sdk.Quote) error {
+	if s.begun.IsZero() {
+		s.begun = time.Now()
+	}
+	time.Sleep(s.took)
+	s.busy += s.took
+	s.rows += len(quotes)
+	s.last = time.Now()
+	return nil
+}
+
+// What has waited leaves the store to others for half of the time, and what comes now is soon there.
+func TestCatchingUpLeavesTheStoreToOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		slow := &slowStore{fakeStore: w.store, took: 100 * time.Millisecond}
+		r, end := running(w, func(o *Options) {
+			o.Spool = &fakeSpool{}
+			island := o.Island
+			o.Island = func(name string) (process.Island, error) {
+				if name == "store" {
+					return slow, nil
+				}
+				return island(name)
+			}
+		})
+		defer end()
+		var quotes []sdk.Quote
+		for i := range 20 * ledgerBatch {
+			quotes = append(quotes, at("btc", 100, time.Duration(i)*time.Millisecond))
+		}
+		r.ledger.add(quotes)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if took := slow.last.Sub(slow.begun); slow.rows != len(quotes) || took < 2*slow.busy-slow.took || took > 3*slow.busy {
+			t.Errorf("%d of %d rows in %v, of which the store was asked %v", slow.rows, len(quotes), took, slow.busy)
+		}
+		r.ledger.add(quotes[:1])
+		began := time.Now()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if took := slow.last.Sub(began); slow.rows != len(quotes)+1 || took > ledgerPace+slow.took {
+			t.Errorf("a single quote took %v, %d rows are stored", took, slow.rows)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -13,8 +12,9 @@ import (
 // steadyAfter is how long nothing may have failed before something counts as available again.
 const steadyAfter = 2 * time.Second
 
-// mode is whether something works. It is down at the first failure, and up again at the first success that comes
-// steadyAfter the last failure, so that what flaps is not told each time. Each change is logged once and counted.
+// mode is whether something works. It is down at the first failure, and up again once there was a success and nothing has
+// failed for steadyAfter, so that what flaps is not told each time; whoever needs it uses it from its first success on. Each
+// change is logged once and counted.
 type mode struct {
 	logger   hclog.Logger
 	now      func() time.Time
@@ -25,7 +25,19 @@ type mode struct {
 	// failing is whether the last answer was a failure, and failed when the last one was.
 	failing bool
 	failed  time.Time
-	changes atomic.Uint64
+	// steady ends the wait after a success; nil while there is none.
+	steady  *time.Timer
+	changes uint64
+	since   time.Time // of the last change, zero for none
+}
+
+// Mode is how something that the pipeline depends on is.
+type Mode struct {
+	// Available is false from the first failure until it has worked for a while.
+	Available bool
+	// Changes of that since the start, and when the last one was; zero for never.
+	Changes uint64
+	Since   time.Time
 }
 
 func newMode(opts Options, down, up string) *mode {
@@ -37,21 +49,49 @@ func (m *mode) set(works bool, cause error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failing = !works
-	switch now := m.now(); {
+	now := m.now()
+	switch {
 	case !works:
 		m.failed = now
-		if m.broken {
-			return
+		m.unsteady()
+		if !m.broken {
+			m.change(now, true)
+			m.logger.Error(m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
 		}
-		m.broken = true
-		m.logger.Error(m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
-	case m.broken && now.Sub(m.failed) >= steadyAfter:
-		m.broken = false
-		m.logger.Info(m.up)
-	default:
-		return
+	case !m.broken:
+	case now.Sub(m.failed) >= steadyAfter:
+		m.recovered(now)
+	case m.steady == nil:
+		// It may be long until somebody asks again.
+		var timer *time.Timer
+		timer = time.AfterFunc(steadyAfter-now.Sub(m.failed), func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.steady == timer { // else something has failed meanwhile
+				m.recovered(m.now())
+			}
+		})
+		m.steady = timer
 	}
-	m.changes.Add(1)
+}
+
+// unsteady ends the wait; the caller holds the lock, as with those below.
+func (m *mode) unsteady() {
+	if m.steady != nil {
+		m.steady.Stop()
+		m.steady = nil
+	}
+}
+
+func (m *mode) recovered(now time.Time) {
+	m.unsteady()
+	m.change(now, false)
+	m.logger.Info(m.up)
+}
+
+func (m *mode) change(now time.Time, broken bool) {
+	m.broken, m.since = broken, now
+	m.changes++
 }
 
 // works reports whether the last answer was one.
@@ -61,9 +101,9 @@ func (m *mode) works() bool {
 	return !m.failing
 }
 
-// available reports whether it is up.
-func (m *mode) available() bool {
+// status reports how it is, as the log has it.
+func (m *mode) status() Mode {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.broken
+	return Mode{Available: !m.broken, Changes: m.changes, Since: m.since}
 }

@@ -240,7 +240,7 @@ func TestFallbackAndStale(t *testing.T) {
 		if got := body(t, a, err); !a.Stale || !strings.Contains(got, `"stale":true`) {
 			t.Errorf("both sources down: %s, stale %t", got, a.Stale)
 		}
-		if r.Stats().SourcesAvailable {
+		if r.Stats().Sources.Available {
 			t.Error("the pipeline takes the sources for available")
 		}
 		_, err = r.Quote(t.Context(), "eth", "usd", "")
@@ -254,7 +254,7 @@ func TestFallbackAndStale(t *testing.T) {
 		w.binan.fail.Store(nil)
 		time.Sleep(2 * time.Minute)
 		a, err = r.Quote(t.Context(), "btc", "usd", "")
-		if got := body(t, a, err); a.Stale || !r.Stats().SourcesAvailable {
+		if got := body(t, a, err); a.Stale || !r.Stats().Sources.Available {
 			t.Errorf("after healing: %s, stale %t", got, a.Stale)
 		}
 	})

@@ -239,20 +239,76 @@ func TestTheFormOfTheSpoolIsWhole(t *testing.T) {
 
 func TestAModeThatFlapsIsToldOnce(t *testing.T) {
 	t.Parallel()
-	log := &strings.Builder{}
-	now := time.Unix(1000, 0)
-	m := newMode(Options{Logger: hclog.New(&hclog.LoggerOptions{Output: log}), Now: func() time.Time { return now }}, "gone", "back")
-	for range 20 { // Half a second each.
-		m.set(false, sdk.Unavailable)
-		now = now.Add(500 * time.Millisecond)
-		m.set(true, nil)
-		if !m.works() || m.available() {
-			t.Fatalf("works %v, available %v", m.works(), m.available())
+	synctest.Test(t, func(t *testing.T) {
+		log := &strings.Builder{}
+		m := newMode(Options{Logger: hclog.New(&hclog.LoggerOptions{Output: log}), Now: time.Now}, "gone", "back")
+		began := time.Now()
+		for range 20 { // Half a second each.
+			m.set(false, sdk.Unavailable)
+			time.Sleep(500 * time.Millisecond)
+			m.set(true, nil)
+			if s := m.status(); !m.works() || s.Available || s.Changes != 1 || !s.Since.Equal(began) {
+				t.Fatalf("works %v, %+v", m.works(), s)
+			}
 		}
-	}
-	now = now.Add(steadyAfter)
-	m.set(true, nil)
-	if !m.available() || strings.Count(log.String(), "gone") != 1 || strings.Count(log.String(), "back") != 1 || m.changes.Load() != 2 {
-		t.Errorf("available %v after %d changes:\n%s", m.available(), m.changes.Load(), log)
-	}
+		time.Sleep(steadyAfter) // Nobody asks meanwhile.
+		synctest.Wait()
+		if s := m.status(); !s.Available || s.Changes != 2 || !s.Since.After(began.Add(10*time.Second)) {
+			t.Errorf("%+v", s)
+		}
+		m.set(false, sdk.Unavailable)
+		time.Sleep(steadyAfter)
+		if m.status().Available {
+			t.Error("it is available after a failure and nothing else")
+		}
+		m.set(true, nil)
+		if s := m.status(); !s.Available || s.Changes != 4 {
+			t.Errorf("%+v", s)
+		}
+		if text := log.String(); strings.Count(text, "[ERROR] gone") != 2 || strings.Count(text, "[INFO]  back") != 2 {
+			t.Error(text)
+		}
+	})
+}
+
+// A series of any length is spooled in parts, none with more rows than a batch, and stored whole.
+func TestALongSeriesIsSpooledInParts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		spool := &fakeSpool{}
+		r, end := running(w, func(o *Options) { o.Spool = spool })
+		defer end()
+		w.set("store", false)
+		begin := time.Now().Truncate(time.Minute).UTC()
+		series := make([]sdk.Candles, 2)
+		for i := range series {
+			series[i] = sdk.Candles{ID: "bitcoin", Symbol: "btc", VsCurrency: "usd", Source: "binance", Interval: sdk.Interval1m}
+			for n := range 7*ledgerBatch/4 + i {
+				series[i].Items = append(series[i].Items, sdk.Candle{OpenTime: begin.Add(time.Duration(n) * time.Minute), Close: sdk.Known(1), Closed: true})
+			}
+		}
+		rows := rowsOf(series)
+		r.ledger.addCandles(series)
+		if waiting := r.ledger.waiting(); waiting != rows {
+			t.Errorf("%d of %d rows wait", waiting, rows)
+		}
+		for _, content := range spool.contents {
+			_, part, n := r.ledger.unpacked([][]byte{content})
+			if n == 0 || n > ledgerBatch || rowsOf(part) != n {
+				t.Errorf("a content of %d rows", n)
+			}
+		}
+		w.set("store", true)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		w.store.mu.Lock()
+		defer w.store.mu.Unlock()
+		if got := rowsOf(w.store.candles); got != rows {
+			t.Errorf("%d of %d rows are stored", got, rows)
+		}
+		if n := r.ledger.waiting(); n != 0 || r.ledger.dropped.Load() != 0 {
+			t.Errorf("%d rows wait, %d were dropped", n, r.ledger.dropped.Load())
+		}
+	})
 }
