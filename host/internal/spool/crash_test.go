@@ -159,11 +159,11 @@ func TestAnEndAtAnyMoment(t *testing.T) {
 		s := open(t, opts())
 		given, confirmed := map[uint64]string{}, uint64(0)
 		written, numbers := 0, map[string]uint64{} // Each content is its own.
-		for life := range rapid.IntRange(1, 5).Draw(t, "lives") {
+		for life := range rapid.IntRange(1, 3).Draw(t, "lives") {
 			before := imageOf(t, dir)
 			var appending []string
 			var confirming uint64
-			steps := rapid.IntRange(1, 12).Draw(t, "steps")
+			steps := rapid.IntRange(1, 8).Draw(t, "steps")
 			for range steps {
 				before, appending, confirming = imageOf(t, dir), nil, confirmed
 				if rapid.IntRange(0, 3).Draw(t, "step") == 0 && len(given) > 0 {
@@ -353,5 +353,45 @@ func TestASyncThatFails(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "cannot be synced") != 1 || strings.Count(text, "synced again") != 1 {
 		t.Error(text)
+	}
+}
+
+// A segment that cannot be read right now is tried for a while; then the others have their turn.
+func TestASegmentThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, back := range []bool{true, false} {
+		t.Run(fmt.Sprint("it comes back ", back), func(t *testing.T) {
+			t.Parallel()
+			now := time.Unix(1_000_000, 0)
+			dir := t.TempDir()
+			s := open(t, Options{Dir: dir, SegmentBytes: 10, Now: func() time.Time { return now }})
+			defer s.Close()
+			appended(t, s, "one")
+			appended(t, s, "two")
+			path := filepath.Join(dir, nameOf(1))
+			if err := os.Rename(path, path+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(nameOf(1), path); err != nil { // It leads to itself, and never to a file.
+				t.Fatal(err)
+			}
+			for range 3 {
+				if got, _, err := s.Read(1000); err == nil || len(got) > 0 {
+					t.Fatalf("%q, %v", got, err)
+				}
+				now = now.Add(patience / 4)
+			}
+			want := []string{"two"}
+			if back {
+				want = []string{"one", "two"}
+				if err := os.Rename(path+".away", path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now = now.Add(patience / 4)
+			if got, _ := drained(t, s); !slices.Equal(got, want) || s.Stats().Lost != uint64(2-len(want)) {
+				t.Errorf("%q, %+v", got, s.Stats())
+			}
+		})
 	}
 }

@@ -2,9 +2,11 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // reading is the segment that is being read.
@@ -14,7 +16,7 @@ type reading struct {
 }
 
 // Read hands out the records that follow those it handed out before, as many as fit into so many bytes but at least one, and
-// the number of the last; none when there are none right now. The contents are the caller's.
+// the number of the last; none when there are none right now. The contents are the caller's. An error is worth another try.
 func (s *Spool) Read(most int) (contents [][]byte, last uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -23,7 +25,10 @@ func (s *Spool) Read(most int) (contents [][]byte, last uint64, err error) {
 	}
 	taken := 0
 	for taken < most {
-		rec, ok := s.nextRecord()
+		rec, ok, err := s.nextRecord()
+		if err != nil && len(contents) == 0 {
+			return nil, s.position, fmt.Errorf("spool: %w", err)
+		}
 		if !ok {
 			break
 		}
@@ -34,34 +39,54 @@ func (s *Spool) Read(most int) (contents [][]byte, last uint64, err error) {
 	return contents, s.position, nil
 }
 
-// nextRecord returns the record after the position. What the disk does not give back is lost.
-func (s *Spool) nextRecord() (record, bool) {
+// patience is how long a segment is tried that the disk does not give back.
+const patience = time.Minute
+
+// hopeless reports whether a segment is to be given up after an error: it is gone, it is none, or patience is at its end. A
+// process may be short of files, and a disk may come back.
+func (s *Spool) hopeless(err error) bool {
+	now := s.opts.Now()
+	if s.failing.IsZero() {
+		s.failing = now
+	}
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, errNoSegment) || now.Sub(s.failing) >= patience
+}
+
+// nextRecord returns the record after the position. What the disk does not give back, again and again, is lost.
+func (s *Spool) nextRecord() (record, bool, error) {
 	for {
 		if s.reading == nil {
 			g := s.segmentAfter(s.position)
 			if g == nil {
-				return record{}, false
+				return record{}, false, nil
 			}
 			if err := s.openReading(g); err != nil {
+				if !s.hopeless(err) {
+					return record{}, false, err
+				}
 				s.lose(g, max(g.first, s.position+1), err)
 				continue
 			}
 		}
 		r := s.reading
-		before := r.lost
+		next := r.expected
 		rec, ok, err := r.next()
-		if r.lost > before {
-			s.lost(r.lost-before, r.segment, errDamaged)
+		if ok {
+			s.lost(next, rec.number, r.segment, errDamaged)
 		}
 		switch {
+		case err != nil && !s.hopeless(err):
+			s.stopReading()
+			return record{}, false, err
 		case err != nil:
 			s.lose(r.segment, r.expected, err)
 		case ok && rec.number <= s.position:
 			// It was confirmed or handed out before.
 		case ok:
-			return rec, true
+			s.failing = time.Time{}
+			return rec, true, nil
 		case s.isActive(r.segment):
-			return record{}, false // More may come.
+			return record{}, false, nil // More may come.
 		case r.expected <= r.segment.last:
 			s.lose(r.segment, r.expected, errDamaged)
 		default:
@@ -77,17 +102,19 @@ var errDamaged = errors.New("it is damaged")
 // lose gives the rest of a segment up, from a number on.
 func (s *Spool) lose(g *segment, from uint64, err error) {
 	s.stopReading()
+	s.failing = time.Time{}
 	s.position = max(s.position, g.last)
-	s.lost(g.last-min(from, g.last+1)+1, g, err)
+	s.lost(from, g.last+1, g, err)
 }
 
-// lost counts records that cannot be read, and says so.
-func (s *Spool) lost(n uint64, g *segment, err error) {
-	if n == 0 {
+// lost counts the records from a number up to another that cannot be read, and says so. What is read again was counted before.
+func (s *Spool) lost(from, to uint64, g *segment, err error) {
+	if from = max(from, s.confirmed+1, s.missing); from >= to {
 		return
 	}
-	s.stats.Lost += n
-	s.opts.Logger.Error("records of the spool cannot be read, they will not be stored", "records", n, "file", nameOf(g.first), "error", err)
+	s.missing = to
+	s.stats.Lost += to - from
+	s.opts.Logger.Error("records of the spool cannot be read, they will not be stored", "records", to-from, "file", nameOf(g.first), "error", err)
 }
 
 // segmentAfter returns the segment with the record after a number, nil when there is none.

@@ -205,8 +205,6 @@ type reader struct {
 	ahead  []byte
 	// expected is the number of the next record when none is missing.
 	expected uint64
-	// lost counts records that could not be read.
-	lost uint64
 }
 
 // window is how many bytes of a segment are read at once.
@@ -296,7 +294,6 @@ func (r *reader) next() (rec record, ok bool, err error) {
 			}
 		}
 		if rec, n, ok := parseRecord(r.ahead[at:], r.salt); ok {
-			r.lost += rec.number - r.expected
 			r.ahead, r.expected = r.ahead[at+n:], rec.number+1
 			return rec, true, nil
 		}

@@ -70,8 +70,10 @@ type Spool struct {
 	following uint64     // number of the next record
 	confirmed uint64     // all up to this number are
 	reading   *reading
-	position  uint64 // number of the last record that was handed out
-	marked    uint64 // confirmed, as it stands on disk
+	position  uint64    // number of the last record that was handed out
+	failing   time.Time // since when the disk does not give a segment back; zero while it does
+	missing   uint64    // all that are lost below this number were counted
+	marked    uint64    // confirmed, as it stands on disk
 	markedAt  time.Time
 	dropping  bool // which was said
 	stats     Stats

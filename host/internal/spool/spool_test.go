@@ -275,6 +275,10 @@ func TestOneFlippedRecordCostsNoOther(t *testing.T) {
 	if want := slices.Concat(numbered(1, 6), numbered(8, 20)); !slices.Equal(got, want) {
 		t.Errorf("read %q", got)
 	}
+	again.Rewind() // What is read again is not counted again.
+	if got, _ := drained(t, again); len(got) != 19 {
+		t.Errorf("%d records the second time", len(got))
+	}
 	if st := again.Stats(); st.Lost != 1 || strings.Count(log.String(), "cannot be read") != 1 {
 		t.Errorf("%+v\n%s", st, log)
 	}
