@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -131,6 +132,9 @@ func TestNothingDeliveredIsLost(t *testing.T) {
 			return nil
 		})
 		h.says(t, "Database available again, normal mode resumed")
+		if body := h.get(t, "/health/database").json(t); at(t, body, "availability.available") != true || at(t, body, "availability.changes").(float64) < 2 {
+			t.Errorf("%v", at(t, body, "availability"))
+		}
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		m := startMarket(t)
@@ -184,6 +188,53 @@ func TestNothingDeliveredIsLost(t *testing.T) {
 		again := startHost(t, m, env)
 		h.heardSome(t, startEar(t, again), 2)
 	})
+}
+
+// TestASpoolWithoutADisk takes the folder of the spool away while the feed runs: the feed goes on, the host says so once and
+// is degraded, and comes back by itself. Nothing is lost as long as the process lives.
+func TestASpoolWithoutADisk(t *testing.T) {
+	m := startMarket(t)
+	data := dataDir(t)
+	h := startHost(t, m, map[string]string{"ISLANDS_DATA_DIR": data, "ISLANDS_CONFIG": edited(t, func(text string) string {
+		return strings.Replace(text, "\nhost {\n", "\nhost {\n  spool { max_size = \"1MiB\" }\n", 1) // Its segments are small.
+	})})
+	began := time.Now().Add(-time.Hour)
+	e := startEar(t, h)
+	h.heardSome(t, e, 2)
+	folder := filepath.Join(data, "spool")
+	if err := os.Rename(folder, folder+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 120*time.Second, "the spool cannot be written", func() error {
+		body := h.get(t, "/health/database").json(t)
+		if at(t, body, "status") != "degraded" || at(t, body, "spool.writable") != false {
+			return fmt.Errorf("%v", body)
+		}
+		return nil
+	})
+	h.says(t, "Spool cannot be written, what waits for the database is in memory alone")
+	h.heardSome(t, e, 3)
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(folder+".away", folder); err != nil {
+		t.Fatal(err)
+	}
+	h.says(t, "Spool can be written again")
+	eventually(t, 30*time.Second, "the database is well again", func() error {
+		body := h.get(t, "/health/database").json(t)
+		if at(t, body, "status") != "ok" || at(t, body, "spool.writable") != true {
+			return fmt.Errorf("%v", body)
+		}
+		return nil
+	})
+	h.allStored(t, began, e.stop())
+	if n := strings.Count(strings.Join(h.tail(10_000), "\n"), "Spool cannot be written"); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
 }
 
 // heardSome waits until so many more ticks have come.

@@ -266,8 +266,14 @@ func (r *reader) fill(n int) error {
 // where none was written has odds of one to four thousand million for each place that is tried, and a place is tried only
 // when the number there is one of the few that may follow.
 func (r *reader) next() (rec record, ok bool, err error) {
-	high := r.expected + uint64(r.left())/recordHeader
+	low, high := r.expected, r.expected+uint64(r.left())/recordHeader
 	for at := 0; ; at++ {
+		// Most of what is damaged is passed over here.
+		for b := r.ahead; len(b)-at >= recordHeader; at++ {
+			if number := binary.LittleEndian.Uint64(b[at+4:]); low <= number && number <= high {
+				break
+			}
+		}
 		if len(r.ahead)-at < recordHeader {
 			r.ahead, at = r.ahead[at:], 0
 			if err := r.fill(recordHeader); err != nil {
@@ -280,8 +286,8 @@ func (r *reader) next() (rec record, ok bool, err error) {
 				return record{}, false, nil
 			}
 		}
-		if number := binary.LittleEndian.Uint64(r.ahead[at+4:]); number < r.expected || number > high {
-			continue
+		if number := binary.LittleEndian.Uint64(r.ahead[at+4:]); number < low || number > high {
+			continue // It was filled just now.
 		}
 		length := binary.LittleEndian.Uint32(r.ahead[at:])
 		if length > MaxRecord || recordHeader+int64(length) > r.left()-int64(at) {
