@@ -230,9 +230,10 @@ func (h *host) pipelineOptions() pipeline.Options {
 		Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
 	}
 	for _, report := range req.Reports {
+		spec := specOf(h.cfg, report)
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(h.cfg, report).Needs, Warm: report.Warm,
+			Needs: spec.Needs, Formats: spec.Formats, Warm: report.Warm,
 		})
 	}
 	return opts

@@ -216,8 +216,11 @@ func TestWhatIsNotTaken(t *testing.T) {
 		}
 		synctest.Wait()
 		s := h.feed.Stats()
-		if s.Ticks != 2 || s.Duplicate != 1 || s.Late != 1 || s.Future != 1 || s.Ancient != 1 || s.InvalidPrice != 3 || s.NotAsked != 3 {
+		if s.Ticks != 2 || s.Duplicate != 1 || s.Late != 1 || s.Future != 1 || s.Ancient != 1 || s.InvalidPrice != 1 {
 			t.Errorf("counted %+v", s)
+		}
+		if d := h.r.Behaviour("binance").Dropped; d["not_asked"] != 3 || d["price"] != 1 || d["worthless"] != 1 || len(d) != 3 {
+			t.Errorf("dropped at the gate are %v", d)
 		}
 		h.stream.push(at("btc", 102, -59*time.Second))
 		synctest.Wait()

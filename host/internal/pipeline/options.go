@@ -31,6 +31,8 @@ type Report struct {
 	Name string
 	// Island that makes it.
 	Island string
+	// Formats that it is made in, such as "json"; nil when that is not known. A document in another one is dropped.
+	Formats []string
 	// KeyPrefix of its cache keys, such as "crypto_report".
 	KeyPrefix string
 	Strategy  Strategy

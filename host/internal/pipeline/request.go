@@ -71,6 +71,7 @@ type Requests struct {
 	near    *near
 	live    live
 	sources *sources
+	gates   *gates
 	kinds   kinds
 	reports map[string]*reportKind
 
@@ -94,8 +95,10 @@ type Requests struct {
 // New returns a pipeline that answers at once; Run connects it to the cache island's invalidations.
 func New(opts Options) *Requests {
 	opts = opts.withDefaults()
+	gates := newGates(opts)
+	gates.before(&opts)
 	r := &Requests{
-		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
+		opts: opts, gates: gates, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
 		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
