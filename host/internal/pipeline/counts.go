@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counts are the pipeline's own figures.
 type counts struct {
-	loads, refused, staleServed atomic.Uint64
+	loads, staleServed          atomic.Uint64
 	writes, writeFailures       atomic.Uint64
 	invalidations, streamBreaks atomic.Uint64
 }
@@ -29,6 +29,7 @@ type Stats struct {
 	FlightsUnderWay                     int
 	CacheAvailable, StoreAvailable      bool
 	SourcesAvailable                    bool
+	Lobby                               LobbyStatus
 }
 
 // Stats returns the figures as they stand.
@@ -40,7 +41,7 @@ func (r *Requests) Stats() Stats {
 	return Stats{
 		NearEntries: n.count.Load(), NearBytes: n.bytes.Load(), NearHits: n.hits.Load(), NearMisses: n.misses.Load(),
 		NearEvictions: n.evictions.Load(), Suspect: n.doubt.Load(),
-		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
+		Loads: c.loads.Load(), Refused: r.lobby.shed.Load(), Lobby: r.lobby.status(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
 		CacheAvailable: r.cacheMode.works(), StoreAvailable: r.storeMode.works(), SourcesAvailable: r.sources.mode.works(),

@@ -74,8 +74,11 @@ type Options struct {
 	// MaxEntries and MaxBytes bound the near cache.
 	MaxEntries int
 	MaxBytes   int64
-	// MaxFlights bounds the loads under way at once; what comes beyond is refused with ResourceExhausted.
+	// MaxFlights bounds the loads under way at once; four times as many wait for a place. What comes beyond, or waits for
+	// more than a fifth of RequestTimeout, is refused with ResourceExhausted.
 	MaxFlights int
+	// Caller names who asks, so that one who asks for too much waits behind himself; nil takes all for one.
+	Caller func(ctx context.Context) string
 
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
 	// returns is called with the error, or nil.
@@ -115,6 +118,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Caller == nil {
+		o.Caller = func(context.Context) string { return "" }
 	}
 	if o.Operation == nil {
 		o.Operation = func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -63,6 +65,8 @@ type outcome struct {
 type flight struct {
 	done chan struct{}
 	out  outcome
+	// waiting is how many wait for it.
+	waiting atomic.Int64
 }
 
 // Requests answers questions. It is safe for concurrent use.
@@ -77,7 +81,7 @@ type Requests struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight
-	slots   chan struct{} // one per batch of flights that is under way
+	lobby   *lobby
 	writes  chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
@@ -99,7 +103,7 @@ func New(opts Options) *Requests {
 	gates.before(&opts)
 	r := &Requests{
 		opts: opts, gates: gates, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
+		flights: make(map[string]*flight), lobby: newLobby(opts),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -119,6 +123,7 @@ func New(opts Options) *Requests {
 // Unavailable.
 func (r *Requests) Close() {
 	r.cancel()
+	r.lobby.close()
 	r.work.Wait()
 }
 
@@ -147,6 +152,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 	for i, q := range questions {
 		if f, ok := r.flights[q.key]; ok {
 			waits[i] = f
+			f.waiting.Add(1)
 			continue
 		}
 		// Under the lock that a flight takes to land: an answer that has just landed is seen here.
@@ -157,11 +163,12 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 			continue
 		}
 		waits[i] = r.takeOff(q.key)
+		waits[i].waiting.Add(1)
 		lead, led = append(lead, q), append(led, waits[i])
 	}
 	r.mu.Unlock()
 	if len(lead) > 0 {
-		r.start(ctx, k, lead, led)
+		r.start(ctx, k, lead, led, false)
 	}
 	if len(overdue) > 0 {
 		r.refresh(ctx, k, overdue)
@@ -176,6 +183,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 		case <-ctx.Done():
 			out[i] = outcome{err: ctx.Err()}
 		}
+		f.waiting.Add(-1)
 	}
 	return out
 }
@@ -261,36 +269,39 @@ func (r *Requests) refresh(ctx context.Context, k *kind, questions []question) {
 	}
 	r.mu.Unlock()
 	if len(lead) > 0 {
-		r.start(ctx, k, lead, led)
+		r.start(ctx, k, lead, led, true)
 	}
 }
 
-// start leads flights in a goroutine of their own. The request that began them may end before.
-func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight) {
+// start leads flights in a goroutine of their own, as soon as there is a place for them. The request that began them may
+// end before. Those that freshen what is served meanwhile go first.
+func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight, freshen bool) {
 	refuse := func(err error) {
 		for i, q := range questions {
 			r.land(q.key, flights[i], outcome{err: err})
 		}
 	}
 	if r.ctx.Err() != nil {
-		refuse(&sdk.Error{Kind: sdk.Unavailable, Message: "the host is shutting down", RetryAfter: time.Second})
+		refuse(errShuttingDown)
 		return
 	}
+	until := time.Now().Add(r.opts.RequestTimeout)
 	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
-	if !nested(ctx) {
-		select {
-		case r.slots <- struct{}{}:
-		default:
-			r.counts.refused.Add(1)
-			refuse(&sdk.Error{Kind: sdk.ResourceExhausted, Message: "too many cold requests at once", RetryAfter: time.Second})
-			return
-		}
+	if nested(ctx) {
+		r.fly(ctx, k, questions, flights, until, func() {})
+		return
 	}
-	leave := func() {} // gives the place back, once
-	if !nested(ctx) {
-		leave = sync.OnceFunc(func() { <-r.slots })
+	wanted := func() bool {
+		return freshen || slices.ContainsFunc(flights, func(f *flight) bool { return f.waiting.Load() > 0 })
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
+	r.lobby.enter(r.opts.Caller(ctx), freshen, wanted, func() {
+		r.fly(ctx, k, questions, flights, until, sync.OnceFunc(r.lobby.leave))
+	}, refuse)
+}
+
+// fly leads flights in a goroutine of their own, and calls leave once they have landed.
+func (r *Requests) fly(ctx context.Context, k *kind, questions []question, flights []*flight, until time.Time, leave func()) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	stop := context.AfterFunc(r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the flight too
 	r.work.Go(func() {
 		defer func() {
