@@ -150,7 +150,7 @@ func (g *gate) judge(v *verdict, operation string) error {
 			continue
 		}
 		g.dropped[f].Add(n)
-		untold := g.untold[f].Add(int64(n)) //nolint:gosec // a count of parts of one message
+		untold := g.untold[f].Add(int64(n))
 		last := g.told[f].Load()
 		if (last == 0 || now-last >= int64(tellEvery)) && g.told[f].CompareAndSwap(last, max(now, 1)) {
 			g.untold[f].Add(-untold)
