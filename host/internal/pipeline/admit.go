@@ -413,4 +413,3 @@ func (v *verdict) batch(asked askedFor, vsCurrency string, b sdk.QuoteBatch, now
 	}
 	return b
 }
-

@@ -265,7 +265,8 @@ func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
 	s.best = nil
 	var unknown *Unknown
 	// What the catalogue does not hold is found out again in no time.
-	if !errors.Is(err, sdk.Canceled) && !errors.As(err, &unknown) {
+	// What there was no room for says nothing of the key.
+	if !errors.Is(err, sdk.Canceled) && !errors.Is(err, sdk.ResourceExhausted) && !errors.As(err, &unknown) {
 		if there := c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began); there.err == nil {
 			c.land(s, outcome{answer: Answer{entry: there, reps: there.reps, Tier: TierNear}})
 			return
@@ -411,13 +412,16 @@ func ask[T any](ctx context.Context, r *Requests, name string, m *mode, call fun
 func askWithin[T any](
 	ctx context.Context, timeout time.Duration, island process.Island, m *mode, call func(context.Context, process.Island) (T, error),
 ) (T, error) {
+	cut := hurried(ctx, timeout)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := call(limited, island)
 	switch {
 	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
 		m.set(true, nil)
-	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil: // the caller's time is up, which says nothing of the island
+	// The caller's time is up, or there was no room, which says nothing of the island: those that are in there say it.
+	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil || errors.Is(err, errBusy):
+	case cut && sdk.KindOf(err) == sdk.DeadlineExceeded: // so is it here, but for the way back
 	default:
 		m.set(false, err)
 	}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ import (
 type gates struct {
 	now    func() time.Time
 	logger hclog.Logger
+	calls  func(name string) int
 
 	// formats that each report is made in, by name.
 	formats map[string][]string
@@ -30,7 +30,11 @@ type gates struct {
 // gate stands before one island, across its generations.
 type gate struct {
 	*gates
-	name    string
+	name string
+	// asked are the calls that requests make, routine those that the host makes by itself.
+	asked, routine *room
+	turnedAway     atomic.Uint64
+
 	dropped [faults]atomic.Uint64
 	refused atomic.Uint64 // answers of which nothing was taken
 	// told is when a fault was last logged, in Unix nanoseconds, and untold what was dropped since.
@@ -41,7 +45,7 @@ type gate struct {
 const tellEvery = time.Minute
 
 func newGates(opts Options) *gates {
-	gs := &gates{now: opts.Now, logger: opts.Logger, byName: make(map[string]*gate)}
+	gs := &gates{now: opts.Now, logger: opts.Logger, calls: opts.MaxCalls, byName: make(map[string]*gate)}
 	gs.declare(opts.Reports)
 	return gs
 }
@@ -52,7 +56,7 @@ func (gs *gates) of(name string) *gate {
 	defer gs.mu.Unlock()
 	g := gs.byName[name]
 	if g == nil {
-		g = &gate{gates: gs, name: name}
+		g = &gate{gates: gs, name: name, asked: newRoom(gs.calls(name)), routine: newRoom(routineCalls)}
 		gs.byName[name] = g
 	}
 	return g
@@ -117,6 +121,10 @@ type IslandStatus struct {
 	Dropped map[string]uint64
 	// Refused counts answers of which nothing was believed.
 	Refused uint64
+	// UnderWay are calls to it that were made for requests, Waiting those that wait for one of them to end, and TurnedAway
+	// counts those that were not made because too many waited, or for too long.
+	UnderWay, Waiting int
+	TurnedAway        uint64
 }
 
 // Islands returns how each island that was asked behaves, by name.
@@ -133,7 +141,10 @@ func (r *Requests) Islands() []IslandStatus {
 func (r *Requests) Behaviour(name string) IslandStatus { return r.gates.of(name).status() }
 
 func (g *gate) status() IslandStatus {
-	s := IslandStatus{Name: g.name, Dropped: make(map[string]uint64), Refused: g.refused.Load()}
+	s := IslandStatus{
+		Name: g.name, Dropped: make(map[string]uint64), Refused: g.refused.Load(), UnderWay: len(g.asked.places),
+		Waiting: int(g.asked.waiting.Load()), TurnedAway: g.turnedAway.Load(),
+	}
 	for f := range g.dropped {
 		if n := g.dropped[f].Load(); n > 0 {
 			s.Dropped[fault(f).String()] = n
@@ -163,125 +174,4 @@ func (g *gate) judge(v *verdict, operation string) error {
 	}
 	g.refused.Add(1)
 	return sdk.Errorf(sdk.BadUpstream, "island %q answered %s with nothing that can be, mostly for the reason %s", g.name, operation, v.worst())
-}
-
-// gated is an island behind its gate. Two are equal when both island and gate are.
-type gated struct {
-	process.Island
-	gate *gate
-}
-
-// Quotes implements sdk.QuoteSource.
-func (i gated) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
-	quotes, err := i.Island.Quotes(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	var v verdict
-	quotes = v.quotes(newAskedFor(req.Assets), req.VsCurrency, quotes, i.gate.now(), false)
-	return quotes, i.gate.judge(&v, "quotes")
-}
-
-// Candles implements sdk.CandleSource.
-func (i gated) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
-	candles, err := i.Island.Candles(ctx, req)
-	if err != nil {
-		return sdk.Candles{}, err
-	}
-	var v verdict
-	candles = v.candles(req, candles, i.gate.now())
-	return candles, i.gate.judge(&v, "candles")
-}
-
-// Global implements sdk.GlobalSource.
-func (i gated) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
-	global, err := i.Island.Global(ctx, req)
-	if err != nil {
-		return sdk.Global{}, err
-	}
-	var v verdict
-	global = v.global(req.VsCurrency, global, i.gate.now())
-	return global, i.gate.judge(&v, "global")
-}
-
-// Sentiment implements sdk.SentimentSource.
-func (i gated) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
-	sentiment, err := i.Island.Sentiment(ctx, req)
-	if err != nil {
-		return sdk.Sentiment{}, err
-	}
-	var v verdict
-	sentiment = v.sentiment(sentiment, i.gate.now())
-	return sentiment, i.gate.judge(&v, "sentiment")
-}
-
-// Catalogue implements sdk.CatalogueSource.
-func (i gated) Catalogue(ctx context.Context, req sdk.CatalogueRequest) ([]sdk.Asset, error) {
-	assets, err := i.Island.Catalogue(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	var v verdict
-	assets = v.catalogue(assets)
-	return assets, i.gate.judge(&v, "catalogue")
-}
-
-// Stream implements sdk.StreamSource. A batch of which nothing is taken is a heartbeat: whoever says nothing that can be is
-// silent, and the next in line speaks.
-func (i gated) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
-	asked := newAskedFor(req.Assets)
-	return i.Island.Stream(ctx, req, func(batch sdk.QuoteBatch) error {
-		var v verdict
-		batch = v.batch(asked, req.VsCurrency, batch, i.gate.now())
-		_ = i.gate.judge(&v, "stream") // Counted.
-		return emit(batch)
-	})
-}
-
-// Lookup implements sdk.Cache.
-func (i gated) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error) {
-	results, err := i.Island.Lookup(ctx, keys)
-	if err != nil {
-		return nil, err
-	}
-	var v verdict
-	taken := v.lookups(keys, results, i.gate.now())
-	if err := i.gate.judge(&v, "cache_lookup"); taken == nil {
-		return nil, err
-	}
-	return taken, nil
-}
-
-// Recall implements sdk.Store.
-func (i gated) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
-	entries, err := i.Island.Recall(ctx, keys)
-	if err != nil {
-		return nil, err
-	}
-	var v verdict
-	entries = v.recalled(keys, entries, i.gate.now())
-	_ = i.gate.judge(&v, "recall") // Counted; what is not there is loaded.
-	return entries, nil
-}
-
-// History implements sdk.Store.
-func (i gated) History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error) {
-	page, err := i.Island.History(ctx, req)
-	if err != nil {
-		return sdk.HistoryPage{}, err
-	}
-	var v verdict
-	page = v.history(req, page, i.gate.now())
-	return page, i.gate.judge(&v, "history")
-}
-
-// Report implements sdk.Reporter.
-func (i gated) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, error) {
-	report, err := i.Island.Report(ctx, req)
-	if err != nil {
-		return sdk.Report{}, err
-	}
-	var v verdict
-	report = v.report(i.gate.formatsOf(req.Report), report)
-	return report, i.gate.judge(&v, "report")
 }

@@ -77,6 +77,9 @@ type Options struct {
 	// MaxFlights bounds the loads under way at once; four times as many wait for a place. What comes beyond, or waits for
 	// more than a fifth of RequestTimeout, is refused with ResourceExhausted.
 	MaxFlights int
+	// MaxCalls is how many calls that requests make to an island may be under way at once, at least 1; 64 when nil. Four
+	// times as many wait for one to end. What the host does by itself has its own room.
+	MaxCalls func(island string) int
 	// Caller names who asks, so that one who asks for too much waits behind himself; nil takes all for one.
 	Caller func(ctx context.Context) string
 
@@ -119,6 +122,9 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.MaxCalls == nil {
+		o.MaxCalls = func(string) int { return defaultCalls }
+	}
 	if o.Caller == nil {
 		o.Caller = func(context.Context) string { return "" }
 	}
@@ -127,3 +133,6 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// defaultCalls is how many calls to an island are under way at once when nobody says otherwise.
+const defaultCalls = 64

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -29,6 +30,8 @@ type sources struct {
 type source struct {
 	name    string
 	breaker circuitbreaker.CircuitBreaker[any]
+	// usual is how long it takes to answer on average, in nanoseconds; 0 while nobody knows.
+	usual atomic.Int64
 
 	mu sync.Mutex
 	// silentUntil is when the source may be asked again, by its own word.
@@ -162,6 +165,9 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if hurried(ctx, src.soonest()) {
+			return context.DeadlineExceeded // It could not answer within what is left.
+		}
 		if !src.permit(ctx) {
 			failed = append(failed, failedSource{src.name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: src.breaker.RemainingDelay()}})
 			continue
@@ -176,11 +182,23 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 					a.retries = retries
 				}
 			}
+			cut, began := hurried(ctx, timeout), s.opts.Now()
 			err = s.try(ctx, timeout, a, call)
+			if errors.Is(err, errEnough) {
+				src.took(s.opts.Now().Sub(began))
+			} else if cut && err != nil && sdk.KindOf(err) == sdk.DeadlineExceeded {
+				src.giveBack()
+				return context.DeadlineExceeded // the caller's time is up, which says nothing of the source
+			}
 		}
 		if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
 			src.giveBack()
-			return ctx.Err() // the caller's time is up, which says nothing of the source
+			return ctx.Err() // so is it here
+		}
+		if errors.Is(err, errBusy) {
+			src.giveBack() // Those calls that are under way will say how it is.
+			failed = append(failed, failedSource{src.name, err})
+			continue
 		}
 		s.note(src, err)
 		if errors.Is(err, errEnough) {
@@ -211,6 +229,27 @@ func (s *sources) try(ctx context.Context, timeout time.Duration, a attempt, cal
 	defer cancel()
 	return call(ctx, a)
 }
+
+// hurried reports whether less is left of the context's time than is needed.
+func hurried(ctx context.Context, needed time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < needed
+}
+
+// muchFaster is how much faster than usual a source may answer, as a divisor of what it usually takes.
+const muchFaster = 8
+
+// took notes how long an answer took.
+func (src *source) took(d time.Duration) {
+	usual := src.usual.Load()
+	if usual == 0 {
+		usual = int64(d)
+	}
+	src.usual.Store(usual + (int64(d)-usual)/8)
+}
+
+// soonest is how long the source takes at least, as far as is known: an attempt with less time is not worth its cost.
+func (src *source) soonest() time.Duration { return time.Duration(src.usual.Load() / muchFaster) }
 
 // giveBack ends an attempt that says nothing of the source. A probe that was cut off has not shown that it is well.
 func (src *source) giveBack() {
@@ -350,6 +389,8 @@ func joined(failed []failedSource) error {
 		return &sdk.Error{Kind: sdk.NotFound, Message: text}
 	case settled == len(failed):
 		return &sdk.Error{Kind: sdk.Unsupported, Message: text}
+	case kinds[sdk.ResourceExhausted] > 0 && kinds[sdk.ResourceExhausted] == len(failed):
+		return &sdk.Error{Kind: sdk.ResourceExhausted, Message: text, RetryAfter: max(wait, busyRetry), Err: errBusy}
 	case kinds[sdk.BadUpstream] == len(failed):
 		return &sdk.Error{Kind: sdk.BadUpstream, Message: text, RetryAfter: defaultRetryAfter}
 	}
