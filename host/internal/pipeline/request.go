@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -82,7 +83,9 @@ type Requests struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 	lobby   *lobby
-	writes  chan struct{} // one per batch that is being remembered
+	// encoders is one per processor that cold work may take.
+	encoders chan struct{}
+	writes   chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
 	stands               chan struct{} // closed when the invalidation stream stands for the first time
@@ -103,7 +106,7 @@ func New(opts Options) *Requests {
 	gates.before(&opts)
 	r := &Requests{
 		opts: opts, gates: gates, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), lobby: newLobby(opts),
+		flights: make(map[string]*flight), lobby: newLobby(opts), encoders: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
