@@ -68,8 +68,10 @@ type Host struct {
 	LastSourceTimeout time.Duration
 	// NegativeTTL is how long "there is no such asset" is remembered; default 1 min.
 	NegativeTTL time.Duration
-	NearCache   NearCache
-	Limits      Limits
+	// Watch is whether the host reloads the file by itself when it changes; default false.
+	Watch     bool
+	NearCache NearCache
+	Limits    Limits
 	// TrustedProxies are the networks of the peers that are believed when they say for whom they speak; none by default,
 	// and never everybody. An address alone is a network of one.
 	TrustedProxies []netip.Prefix
@@ -162,6 +164,9 @@ type Island struct {
 	Restart Restart
 	Health  Health
 	Limits  IslandLimits
+	// MaxCalls is how many calls that requests make to the island may be under way at once, 1 to 10,000; 0 for the default:
+	// 64, for a reporter 16. Others wait for one to end. What the host does by itself does not count.
+	MaxCalls int
 	// Env is added to the environment of the process. Its values may be secret.
 	Env map[string]string `json:"-"`
 	// Settings hold the config block for sdk.Config.Values: string, bool, json.Number and []any, checked against the

@@ -10,19 +10,23 @@ import (
 	"github.com/service-islands/islands/sdk/process"
 )
 
-// room bounds the calls to one island that are under way, and those that wait for one to end: an island that hangs keeps
-// that many goroutines and no more.
+// room bounds the calls to one island that are under way, and those that wait for one to end. As long as calls end, as many
+// may wait as there are loads, which wait in good hope. While none does, few may: an island that hangs keeps little of what
+// the others need.
 type room struct {
 	places  chan struct{}
 	waiting atomic.Int64
 	most    int64 // that may wait
+	// ended is when a call ended, or the first one began, in nanoseconds of Unix.
+	ended atomic.Int64
+	now   func() time.Time
 }
 
-// waitersPerCall is how many may wait for each call that may be under way.
-const waitersPerCall = 4
+// stuckAfter is how long no call has ended to an island that hangs, as far as can be told.
+const stuckAfter = time.Second
 
-func newRoom(calls int) *room {
-	return &room{places: make(chan struct{}, calls), most: int64(waitersPerCall * calls)}
+func newRoom(calls, waiting int, now func() time.Time) *room {
+	return &room{places: make(chan struct{}, calls), most: int64(max(calls, waiting)), now: now}
 }
 
 // errBusy marks a call that was not made because the island has too many already.
@@ -30,12 +34,19 @@ var errBusy = errors.New("the island is busy")
 
 // enter waits for a place within the context's time.
 func (r *room) enter(ctx context.Context) error {
+	if len(r.places) == 0 {
+		r.ended.Store(r.now().UnixNano()) // Nobody was there to end a call.
+	}
 	select {
 	case r.places <- struct{}{}:
 		return nil
 	default:
 	}
-	if r.waiting.Add(1) > r.most {
+	most := r.most
+	if r.now().UnixNano()-r.ended.Load() > int64(stuckAfter) {
+		most = min(most, int64(cap(r.places)))
+	}
+	if r.waiting.Add(1) > most {
 		r.waiting.Add(-1)
 		return errBusy
 	}
@@ -49,7 +60,10 @@ func (r *room) enter(ctx context.Context) error {
 }
 
 // leave gives a place back.
-func (r *room) leave() { <-r.places }
+func (r *room) leave() {
+	r.ended.Store(r.now().UnixNano())
+	<-r.places
+}
 
 // routineCalls is how many calls the host may make by itself to one island at once, beside those that requests make: a flood
 // of requests must not silence the live feed.
@@ -65,7 +79,7 @@ const (
 // through makes a call to an island through its gate: in the room of who makes it, and with what is left of the time but for
 // the way back.
 func through[T any](ctx context.Context, g *gate, call func(ctx context.Context) (T, error)) (T, error) {
-	in := g.asked
+	in := g.asked.Load()
 	if process.IsRoutine(ctx) {
 		in = g.routine
 	}

@@ -66,10 +66,22 @@ func TestAHungIslandKeepsNoMoreThanItsRoom(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Second)
+		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
-		if s := r.Behaviour("gecko"); s.UnderWay != 3 || s.Waiting != 12 || s.TurnedAway < 25 {
-			t.Errorf("the island has %+v", s)
+		if s := r.Behaviour("gecko"); s.UnderWay != 3 || s.Waiting != 37 || s.TurnedAway != 0 {
+			t.Errorf("at first the island has %+v", s)
+		}
+		// It is not waited for in good hope any more.
+		time.Sleep(2 * stuckAfter)
+		began := time.Now()
+		if _, err := r.Quote(t.Context(), "btc", "usd", "gecko"); !errors.Is(err, sdk.ResourceExhausted) || sdk.RetryAfter(err) == 0 {
+			t.Errorf("asked alone it gives %v", err)
+		}
+		if a, err := r.Quote(t.Context(), "eth", "usd", ""); err != nil || a.Noun().(sdk.Quote).Source != "binance" {
+			t.Errorf("the next in line is not asked: %v", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("that took %v", took)
 		}
 		if _, err := r.Candles(t.Context(), "btc", "usd", sdk.Interval1h, 10); err != nil {
 			t.Errorf("another island is shut out: %v", err)

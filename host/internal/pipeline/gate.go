@@ -18,7 +18,9 @@ import (
 type gates struct {
 	now    func() time.Time
 	logger hclog.Logger
-	calls  func(name string) int
+	// calls to an island that may be under way, and how many may wait for one of them to end.
+	calls   func(name string) int
+	waiting int
 
 	// formats that each report is made in, by name.
 	formats map[string][]string
@@ -32,8 +34,9 @@ type gate struct {
 	*gates
 	name string
 	// asked are the calls that requests make, routine those that the host makes by itself.
-	asked, routine *room
-	turnedAway     atomic.Uint64
+	asked      atomic.Pointer[room]
+	routine    *room
+	turnedAway atomic.Uint64
 
 	dropped [faults]atomic.Uint64
 	refused atomic.Uint64 // answers of which nothing was taken
@@ -45,7 +48,7 @@ type gate struct {
 const tellEvery = time.Minute
 
 func newGates(opts Options) *gates {
-	gs := &gates{now: opts.Now, logger: opts.Logger, calls: opts.MaxCalls, byName: make(map[string]*gate)}
+	gs := &gates{now: opts.Now, logger: opts.Logger, calls: opts.MaxCalls, waiting: opts.MaxFlights, byName: make(map[string]*gate)}
 	gs.declare(opts.Reports)
 	return gs
 }
@@ -56,8 +59,12 @@ func (gs *gates) of(name string) *gate {
 	defer gs.mu.Unlock()
 	g := gs.byName[name]
 	if g == nil {
-		g = &gate{gates: gs, name: name, asked: newRoom(gs.calls(name)), routine: newRoom(routineCalls)}
+		g = &gate{gates: gs, name: name, routine: newRoom(routineCalls, gs.waiting, gs.now)}
 		gs.byName[name] = g
+	}
+	// A reload may make the room another. Those who are in the former one leave that.
+	if calls, in := gs.calls(name), g.asked.Load(); in == nil || cap(in.places) != calls {
+		g.asked.Store(newRoom(calls, gs.waiting, gs.now))
 	}
 	return g
 }
@@ -141,9 +148,10 @@ func (r *Requests) Islands() []IslandStatus {
 func (r *Requests) Behaviour(name string) IslandStatus { return r.gates.of(name).status() }
 
 func (g *gate) status() IslandStatus {
+	in := g.asked.Load()
 	s := IslandStatus{
-		Name: g.name, Dropped: make(map[string]uint64), Refused: g.refused.Load(), UnderWay: len(g.asked.places),
-		Waiting: int(g.asked.waiting.Load()), TurnedAway: g.turnedAway.Load(),
+		Name: g.name, Dropped: make(map[string]uint64), Refused: g.refused.Load(), UnderWay: len(in.places),
+		Waiting: int(in.waiting.Load()), TurnedAway: g.turnedAway.Load(),
 	}
 	for f := range g.dropped {
 		if n := g.dropped[f].Load(); n > 0 {

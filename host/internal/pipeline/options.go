@@ -77,8 +77,8 @@ type Options struct {
 	// MaxFlights bounds the loads under way at once; four times as many wait for a place. What comes beyond, or waits for
 	// more than a fifth of RequestTimeout, is refused with ResourceExhausted.
 	MaxFlights int
-	// MaxCalls is how many calls that requests make to an island may be under way at once, at least 1; 64 when nil. Four
-	// times as many wait for one to end. What the host does by itself has its own room.
+	// MaxCalls is how many calls that requests make to an island may be under way at once, at least 1; 64 when nil. Others
+	// wait for one to end, few of them while none does. What the host does by itself has its own room.
 	MaxCalls func(island string) int
 	// Caller names who asks, so that one who asks for too much waits behind himself; nil takes all for one.
 	Caller func(ctx context.Context) string

@@ -17,6 +17,7 @@ import (
 // kind is one use of the primitive: what its values are, how long they hold, and how to load them.
 type kind struct {
 	name     string
+	routes   *routes
 	strategy Strategy
 	// load answers questions, in their order. It is the only step that may leave the machine.
 	load func(ctx context.Context, questions []question) []loaded
@@ -77,8 +78,8 @@ type Requests struct {
 	live    live
 	sources *sources
 	gates   *gates
-	kinds   kinds
-	reports map[string]*reportKind
+	// routes are who answers what right now.
+	routes atomic.Pointer[routes]
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -112,8 +113,9 @@ func New(opts Options) *Requests {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
 	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
-	r.kinds = r.newKinds()
-	r.reports = r.newReports()
+	r.routes.Store(r.newRoutes(opts, nil))
+	r.opts = opts.withoutRoutes()
+	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {
@@ -289,6 +291,7 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 		return
 	}
 	until := time.Now().Add(r.opts.RequestTimeout)
+	k.routes.hold() // Whoever begins the flight still uses them.
 	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
 	if nested(ctx) {
 		r.fly(ctx, k, questions, flights, until, func() {})
@@ -299,7 +302,10 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 	}
 	r.lobby.enter(r.opts.Caller(ctx), freshen, wanted, func() {
 		r.fly(ctx, k, questions, flights, until, sync.OnceFunc(r.lobby.leave))
-	}, refuse)
+	}, func(err error) {
+		refuse(err)
+		k.routes.leave()
+	})
 }
 
 // fly leads flights in a goroutine of their own, and calls leave once they have landed.
@@ -321,6 +327,7 @@ func (r *Requests) fly(ctx context.Context, k *kind, questions []question, fligh
 			stop()
 			cancel()
 			leave()
+			k.routes.leave()
 		}()
 		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true), leave)
 	})
