@@ -264,9 +264,27 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 		metrics = sdk.Metrics{}
 	}
 	return struct {
-		Name    string      `json:"name"`
-		Metrics sdk.Metrics `json:"metrics"`
-	}{name, metrics}, nil
+		Name      string      `json:"name"`
+		Metrics   sdk.Metrics `json:"metrics"`
+		Behaviour behaviour   `json:"behaviour"`
+	}{name, metrics, i.h.behaviour(name)}, nil
+}
+
+// behaviour is how the host sees an island behave: what it says that cannot be, and how it keeps up.
+type behaviour struct {
+	// Dropped counts parts of answers that were not believed, by reason; RefusedAnswers those of which nothing was.
+	Dropped        map[string]uint64 `json:"dropped"`
+	RefusedAnswers uint64            `json:"refused_answers"`
+	// CallsUnderWay are those that requests make, CallsWaiting wait for one of them to end; CallsTurnedAway counts those that
+	// were not made because the island did not keep up.
+	CallsUnderWay   int    `json:"calls_under_way"`
+	CallsWaiting    int    `json:"calls_waiting"`
+	CallsTurnedAway uint64 `json:"calls_turned_away"`
+}
+
+func (h *host) behaviour(name string) behaviour {
+	s := h.requests.Behaviour(name)
+	return behaviour{s.Dropped, s.Refused, s.UnderWay, s.Waiting, s.TurnedAway}
 }
 
 // metrics asks an island what it counts.
