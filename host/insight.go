@@ -409,4 +409,22 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 }
 
 // Performance implements gateway.Insight.
-func (i *insight) Performance() any { return i.h.observer.Snapshot() }
+func (i *insight) Performance() any {
+	l := i.h.requests.Stats().Lobby
+	return struct {
+		observe.Performance
+		Admission admission `json:"admission"`
+	}{i.h.observer.Snapshot(), admission{l.Running, l.Places, l.Waiting, l.Served, l.Shed, l.Overdue}}
+}
+
+// admission is how what has to be loaded is let in.
+type admission struct {
+	// Running is what is being loaded, Places how much may be right now, Waiting what waits for a place.
+	Running int `json:"running"`
+	Places  int `json:"places"`
+	Waiting int `json:"waiting"`
+	// Loaded, TurnedAway and, of those, WaitedInVain are counted since the start.
+	Loaded       uint64 `json:"loaded"`
+	TurnedAway   uint64 `json:"turned_away"`
+	WaitedInVain uint64 `json:"waited_in_vain"`
+}

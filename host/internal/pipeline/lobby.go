@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/service-islands/islands/sdk"
 )
 
@@ -24,6 +26,7 @@ import (
 // cold work leaves none to the warm answers, it gets fewer.
 type lobby struct {
 	now      func() time.Time
+	logger   hclog.Logger
 	lag      func() time.Duration
 	most     int // places
 	seats    int // tickets that may wait
@@ -44,6 +47,8 @@ type lobby struct {
 	second                             time.Time
 	done, away, doneBefore, awayBefore int
 	looked                             time.Time // at the lag
+	told                               time.Time // of what was turned away
+	untold                             int
 }
 
 // queue holds what one caller waits for, the oldest first.
@@ -78,7 +83,7 @@ const (
 
 func newLobby(opts Options) *lobby {
 	return &lobby{
-		now: opts.Now, lag: schedulingLag(), most: opts.MaxFlights, places: opts.MaxFlights,
+		now: opts.Now, logger: opts.Logger, lag: schedulingLag(), most: opts.MaxFlights, places: opts.MaxFlights,
 		seats: seatsPerPlace * opts.MaxFlights, patience: opts.RequestTimeout / patienceShare, queues: make(map[string]*queue),
 	}
 }
@@ -106,7 +111,9 @@ func (l *lobby) enter(caller string, urgent bool, wanted func() bool, begin func
 	if out != t {
 		t.timer = time.AfterFunc(l.patience, func() { l.expire(t) })
 	}
+	tell := l.news()
 	l.mu.Unlock()
+	tell()
 	if out != nil {
 		out.stop()
 		out.refuse(err)
@@ -233,7 +240,9 @@ func (l *lobby) expire(t *ticket) {
 		l.tick()
 		err = l.turnAway()
 	}
+	tell := l.news()
 	l.mu.Unlock()
+	tell()
 	if there {
 		t.refuse(err)
 	}
@@ -265,12 +274,31 @@ func (l *lobby) turnAway() error {
 	}
 	l.shed.Add(1)
 	l.away++
+	l.untold++
 	pace := max(1, l.done, l.doneBefore)
 	after := time.Duration(l.waiting+max(l.away, l.awayBefore)) * time.Second / time.Duration(pace)
 	after = min(max(after, minTurnedAway), maxTurnedAway)
 	return &sdk.Error{
 		Kind: sdk.ResourceExhausted, Message: "too much is asked for at once that has to be loaded first",
 		RetryAfter: after + rand.N(after), Err: errCrowded,
+	}
+}
+
+// tellOverload is how often the log is told that work is turned away.
+const tellOverload = 10 * time.Second
+
+// news returns a func that tells the log what was turned away, when that is due. The caller holds the lock, and calls the func
+// without it.
+func (l *lobby) news() func() {
+	now := l.now()
+	if l.untold == 0 || now.Sub(l.told) < tellOverload {
+		return func() {}
+	}
+	n, running, places := l.untold, l.running, l.places
+	l.told, l.untold = now, 0
+	return func() {
+		l.logger.Warn("Overloaded: what has to be loaded first is turned away, what is warm is served", "turned_away", n,
+			"running", running, "places", places)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/service-islands/islands/sdk"
 )
 
@@ -24,7 +26,7 @@ type entrance struct {
 }
 
 func newEntrance(places int) *entrance {
-	opts := Options{MaxFlights: places, Now: time.Now, RequestTimeout: 10 * time.Second}
+	opts := Options{MaxFlights: places, Now: time.Now, Logger: hclog.NewNullLogger(), RequestTimeout: 10 * time.Second}
 	e := &entrance{lobby: newLobby(opts)}
 	e.lag = nil
 	return e
@@ -192,7 +194,7 @@ func TestColdWorkGetsFewerPlacesWhenProcessorsAreShort(t *testing.T) {
 }
 
 func TestTheLobbyIsSafe(t *testing.T) {
-	l := newLobby(Options{MaxFlights: 4, Now: time.Now, RequestTimeout: 50 * time.Millisecond})
+	l := newLobby(Options{MaxFlights: 4, Now: time.Now, Logger: hclog.NewNullLogger(), RequestTimeout: 50 * time.Millisecond})
 	var in, out atomic.Int64
 	var wait sync.WaitGroup
 	for i := range 8 {
