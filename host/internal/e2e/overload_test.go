@@ -23,7 +23,7 @@ func TestOverload(t *testing.T) {
 	warm := startLoad(t, h, 4, "/api/crypto-report/btc", "/api/market-data/global")
 	pids := h.pids(t)
 	var frozen []int
-	for _, name := range []string{"coingecko-source", "binance-source", "reporter"} {
+	for _, name := range []string{"coingecko-source", "binance-source", "report-generator"} {
 		pid := pids[name]
 		if pid == 0 {
 			t.Fatalf("no island %q runs: %v", name, pids)
@@ -47,9 +47,9 @@ func TestOverload(t *testing.T) {
 			for time.Now().Before(until) {
 				i := int(next.Add(1))
 				symbol, currency := symbols[i%len(symbols)], currencies[i/len(symbols)%len(currencies)]
-				path := "/api/candles/" + symbol + "?vs=" + currency + "&interval=" + []string{"1h", "4h", "1d"}[i/len(symbols)/len(currencies)%3]
+				path := "/api/candles/" + symbol + "?vs_currency=" + currency + "&interval=" + []string{"1h", "4h", "1d"}[i/len(symbols)/len(currencies)%3]
 				if i%2 == 0 {
-					path = "/api/crypto-report/" + symbol + "?vs=" + currency
+					path = "/api/crypto-report/" + symbol + "?vs_currency=" + currency
 				}
 				r, err := ask(t.Context(), http.MethodGet, h.url+path, nil)
 				if err != nil {
