@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"runtime/metrics"
 	"slices"
 	"sync"
@@ -21,6 +22,10 @@ import (
 // have waited so long already that most of their askers have gone, and serving those first would make everybody late. What
 // freshens an answer that is served meanwhile goes before all of them, since there is one such load per answer that is asked
 // for, and turning it away would make warm answers cold.
+//
+// Who is turned away is told so at once. Only while processors are short he is told after a pause, up to a second: most who
+// flood a host ask again as soon as they are answered, and telling them costs a processor's time too, which the warm
+// answers need.
 //
 // What waits is a func, not a goroutine. How many places there are follows how long goroutines wait for a processor: when
 // cold work leaves none to the warm answers, it gets fewer.
@@ -49,6 +54,7 @@ type lobby struct {
 	looked                             time.Time // at the lag
 	told                               time.Time // of what was turned away
 	untold                             int
+	pause                              time.Duration // before somebody is told that he is turned away
 }
 
 // queue holds what one caller waits for, the oldest first.
@@ -73,17 +79,21 @@ const (
 	seatsPerPlace = 4
 	// patienceShare is the part of a request's time that it may wait for a place, as a divisor.
 	patienceShare = 5
+	// firstPlaces is how many there are at first, per processor: nobody knows yet what a load costs.
+	firstPlaces = 8
 	// lagHigh is how long goroutines may wait for a processor before cold work gets fewer places, lagLow below which it gets
 	// more, lookEvery how often that is looked at.
 	lagHigh, lagLow = 4 * time.Millisecond, time.Millisecond
 	lookEvery       = 100 * time.Millisecond
+	// minPause and maxPause bound the pause before somebody is told that he is turned away, while processors are short.
+	minPause, maxPause = 20 * time.Millisecond, time.Second
 	// minTurnedAway and maxTurnedAway bound when one who was turned away may come back.
 	minTurnedAway, maxTurnedAway = time.Second, 30 * time.Second
 )
 
 func newLobby(opts Options) *lobby {
 	return &lobby{
-		now: opts.Now, logger: opts.Logger, lag: schedulingLag(), most: opts.MaxFlights, places: opts.MaxFlights,
+		now: opts.Now, logger: opts.Logger, lag: schedulingLag(), most: opts.MaxFlights, places: min(opts.MaxFlights, firstPlaces*runtime.GOMAXPROCS(0)),
 		seats: seatsPerPlace * opts.MaxFlights, patience: opts.RequestTimeout / patienceShare, queues: make(map[string]*queue),
 	}
 }
@@ -111,13 +121,21 @@ func (l *lobby) enter(caller string, urgent bool, wanted func() bool, begin func
 	if out != t {
 		t.timer = time.AfterFunc(l.patience, func() { l.expire(t) })
 	}
-	tell := l.news()
+	tell, pause := l.news(), l.pause
+	if l.closed {
+		pause = 0
+	}
 	l.mu.Unlock()
 	tell()
-	if out != nil {
-		out.stop()
-		out.refuse(err)
+	if out == nil {
+		return
 	}
+	out.stop()
+	if pause > 0 {
+		time.AfterFunc(pause, func() { out.refuse(err) })
+		return
+	}
+	out.refuse(err)
 }
 
 // stop ends a ticket's patience.
@@ -319,8 +337,12 @@ func (l *lobby) tick() {
 	switch lag := l.lag(); {
 	case lag > lagHigh:
 		l.places = max(fewestPlaces(l.most), l.places*3/4)
+		l.pause = min(max(2*l.pause, minPause), maxPause)
 	case lag < lagLow:
 		l.places = min(l.most, l.places+max(1, l.most/16))
+		if l.pause /= 2; l.pause < minPause {
+			l.pause = 0
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ type entrance struct {
 func newEntrance(places int) *entrance {
 	opts := Options{MaxFlights: places, Now: time.Now, Logger: hclog.NewNullLogger(), RequestTimeout: 10 * time.Second}
 	e := &entrance{lobby: newLobby(opts)}
-	e.lag = nil
+	e.lag, e.places = nil, places
 	return e
 }
 
@@ -178,11 +178,17 @@ func TestColdWorkGetsFewerPlacesWhenProcessorsAreShort(t *testing.T) {
 		if got := after(2 * time.Millisecond); got != fewestPlaces(64) {
 			t.Errorf("%d places while nobody gets a processor", got)
 		}
+		if e.status(); e.pause != maxPause {
+			t.Errorf("who is turned away is told so after %v", e.pause)
+		}
 		if got := after(0); got != fewestPlaces(64) {
 			t.Errorf("%d places while it is neither good nor bad", got)
 		}
 		if got := after(0); got != 64 {
 			t.Errorf("%d places after that", got)
+		}
+		if e.pause != 0 {
+			t.Errorf("who is turned away is told so after %v though there are processors", e.pause)
 		}
 	})
 	lag := schedulingLag()

@@ -24,7 +24,7 @@ const (
 	// floodRounds is how often the warm client is measured without and with the flood, floodRound for how long each.
 	floodRounds, floodRound = 3, 3 * time.Second
 	// floodConnections is how many connections the flood has, warmPause how long the warm client rests between requests.
-	floodConnections, warmPause = 256, time.Millisecond
+	floodConnections, warmPause = 2048, time.Millisecond
 )
 
 // overload measures a warm client while the host is flooded with cold requests of distinct keys, beside the same client
