@@ -132,7 +132,7 @@ func (l *lobby) enter(caller string, urgent bool, wanted func() bool, begin func
 	}
 	out.stop()
 	if pause > 0 {
-		time.AfterFunc(pause, func() { out.refuse(err) })
+		time.AfterFunc(pause/2+rand.N(pause), func() { out.refuse(err) }) // Not all of them at once.
 		return
 	}
 	out.refuse(err)
