@@ -114,9 +114,12 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		Tiers  []partView `json:"tiers"`
+		// Mode is how the cache island answers the pipeline, which goes on without it.
+		Mode  modeView   `json:"mode"`
+		Tiers []partView `json:"tiers"`
 	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
+	body.Mode = viewOfMode(stats.Cache)
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
@@ -153,6 +156,7 @@ type sourceView struct {
 	RetryAfterSeconds float64        `json:"retry_after_seconds"`
 	LastError         string         `json:"last_error"`
 	LastSuccess       *time.Time     `json:"last_success"`
+	Mode              modeView       `json:"mode"`
 	Limiter           map[string]any `json:"limiter"`
 }
 
@@ -160,10 +164,12 @@ type sourceView struct {
 // down is degraded, and so is the whole when all are: cached data is still served.
 func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 	body := struct {
-		Status  sdk.Status   `json:"status"`
-		Reason  string       `json:"reason"`
+		Status sdk.Status `json:"status"`
+		Reason string     `json:"reason"`
+		// Mode is unavailable while all of them are.
+		Mode    modeView     `json:"mode"`
 		Sources []sourceView `json:"sources"`
-	}{Sources: []sourceView{}}
+	}{Mode: viewOfMode(i.h.requests.Stats().Sources), Sources: []sourceView{}}
 	var ill []string
 	sources := i.h.requests.Sources()
 	slices.SortFunc(sources, func(a, b pipeline.SourceStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -171,6 +177,7 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		v := sourceView{
 			Name: src.Name, Breaker: src.Breaker, Calls: src.Calls, Failures: src.Failures, Last429: moment(src.Last429),
 			RetryAfterSeconds: src.RetryAfter.Seconds(), LastError: src.LastError, LastSuccess: moment(src.LastSuccess),
+			Mode: viewOfMode(src.Mode),
 		}
 		if s, ok := i.status(ctx, src.Name); ok {
 			v.Status, v.Reason = observe.StatusOf(stateOf(s))
@@ -210,10 +217,15 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
 		// Mode is normal, cache_only, or none where no store is configured.
-		Mode  string     `json:"mode"`
-		Spool spoolView  `json:"spool"`
-		Parts []partView `json:"parts"`
+		Mode string `json:"mode"`
+		// Changes of the mode since the start, and when the last one was; null for never.
+		Changes uint64     `json:"changes"`
+		Since   *time.Time `json:"since"`
+		Spool   spoolView  `json:"spool"`
+		Parts   []partView `json:"parts"`
 	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
+	stats := i.h.requests.Stats()
+	body.Changes, body.Since = stats.Store.Changes, moment(stats.Store.Since)
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -225,11 +237,28 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 			body.Parts = append(body.Parts, partView(p))
 		}
 	}
-	if body.Status == sdk.StatusFailed || !i.h.requests.Stats().StoreAvailable {
+	if body.Status == sdk.StatusFailed || !stats.StoreAvailable {
 		body.Mode = "cache_only"
+	}
+	switch {
+	case body.Status != sdk.StatusOK:
+	case !stats.StoreAvailable:
+		body.Status, body.Reason = sdk.StatusDegraded, "the store did not answer a moment ago"
+	case !stats.Spool.Available:
+		body.Status, body.Reason = sdk.StatusDegraded, "the spool cannot be written, what waits for the store is in memory alone"
 	}
 	return body, body.Status
 }
+
+// modeView is how something is that the pipeline can do without for a while.
+type modeView struct {
+	Available bool `json:"available"`
+	// Changes since the start, and when the last one was; null for never.
+	Changes uint64     `json:"changes"`
+	Since   *time.Time `json:"since"`
+}
+
+func viewOfMode(m pipeline.Mode) modeView { return modeView{m.Available, m.Changes, moment(m.Since)} }
 
 // spoolView is what waits on disk for the store.
 type spoolView struct {

@@ -29,6 +29,8 @@ type Stats struct {
 	FlightsUnderWay                     int
 	CacheAvailable, StoreAvailable      bool
 	SourcesAvailable                    bool
+	// Cache, Store and Sources are the same with their changes; Spool is whether the spool takes what comes.
+	Cache, Store, Sources, Spool Mode
 }
 
 // Stats returns the figures as they stand.
@@ -44,6 +46,7 @@ func (r *Requests) Stats() Stats {
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
 		CacheAvailable: r.cacheMode.available(), StoreAvailable: r.storeMode.available(), SourcesAvailable: r.sources.mode.available(),
+		Cache: r.cacheMode.status(), Store: r.storeMode.status(), Sources: r.sources.mode.status(), Spool: r.ledger.spooling.status(),
 	}
 }
 

@@ -117,6 +117,7 @@ func New(opts Options) *Requests {
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	r.ledger = newLedger(r)
 	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })
+	r.work.Go(func() { r.probe(process.Routine(r.ctx)) })
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {

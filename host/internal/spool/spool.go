@@ -70,6 +70,7 @@ type Spool struct {
 	marked    uint64 // confirmed, as it stands on disk
 	markedAt  time.Time
 	dropping  bool // which was said
+	unsynced  bool // likewise
 	stats     Stats
 	scratch   []byte
 }
@@ -267,9 +268,21 @@ func (s *Spool) sync() {
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.mu.Lock()
+		said := s.unsynced
+		s.unsynced, s.dirty = true, s.active != nil // It is tried again.
 		s.stats.Failures++
 		s.mu.Unlock()
-		s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+		if !said {
+			s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+		}
+		return
+	}
+	s.mu.Lock()
+	back := s.unsynced && (active != nil || len(ended) > 0)
+	s.unsynced = s.unsynced && !back
+	s.mu.Unlock()
+	if back {
+		s.opts.Logger.Info("the spool can be synced again")
 	}
 }
 
