@@ -11,6 +11,8 @@ import (
 
 // Config is a checked composition: what islands.hcl says, with every default filled in.
 type Config struct {
+	// File is the path of the file as Load was given it; empty when Parse was given its content alone.
+	File string
 	Host Host
 	// Strategies in the order of the file.
 	Strategies []Strategy
@@ -46,6 +48,14 @@ const (
 	Production = "production"
 )
 
+// Whose processes islands are.
+const (
+	// UsersAuto is the default: a host that is root runs each confined island as a user of its own, where it can.
+	UsersAuto = "auto"
+	// UsersOff runs every island as the host's user.
+	UsersOff = "off"
+)
+
 // Host is what the host itself is told. Durations are positive.
 type Host struct {
 	// Listen is the HOST:PORT of the API; default "127.0.0.1:3000". An empty host is every address, port 0 any free one.
@@ -55,6 +65,8 @@ type Host struct {
 	DataDir string
 	// Environment is Development or Production; default the environment variable ISLANDS_ENV, else Development.
 	Environment string
+	// IslandUsers is UsersAuto or UsersOff; default UsersAuto.
+	IslandUsers string
 	// AdminToken opens the admin API over HTTP; empty, the default, keeps it closed.
 	AdminToken sdk.Secret `json:"-"`
 	Log        Log
@@ -71,6 +83,7 @@ type Host struct {
 	// Watch is whether the host reloads the file by itself when it changes; default false.
 	Watch     bool
 	NearCache NearCache
+	Spool     Spool
 	Limits    Limits
 	// TrustedProxies are the networks of the peers that are believed when they say for whom they speak; none by default,
 	// and never everybody. An address alone is a network of one.
@@ -114,6 +127,17 @@ type Log struct {
 	Level string
 	// Format is "text" or "json"; default "json" in Production, else "text".
 	Format string
+}
+
+// Spool bounds what waits on disk for the store, in the folder spool of the data directory.
+type Spool struct {
+	// MaxSize of all of it, 256 MiB by itself, from 1 MiB to 1 TiB; beyond, the oldest is dropped. So is what is older than
+	// MaxAge, a day by itself.
+	MaxSize sdk.Size
+	MaxAge  time.Duration
+	// Sync is how long what waits may be in the system's memory alone, which a failure of the power costs, but no kill; a
+	// second by itself. With 0 each write waits for the disk.
+	Sync time.Duration
 }
 
 // NearCache bounds the encoded answers that the host keeps in its own memory.
@@ -167,6 +191,12 @@ type Island struct {
 	// MaxCalls is how many calls that requests make to the island may be under way at once, 1 to 10,000; 0 for the default:
 	// 64, for a reporter 16. Others wait for one to end. What the host does by itself does not count.
 	MaxCalls int
+	// Confine is whether the island reaches no other files than what programs need to run, Reads and Writes; default true.
+	Confine bool
+	// Reads and Writes are files and folders that it may read, and read and change. They are as the file gives them:
+	// relative ones are relative to the working directory. Folders of Writes are made where they are missing.
+	Reads  []string
+	Writes []string
 	// Env is added to the environment of the process. Its values may be secret.
 	Env map[string]string `json:"-"`
 	// Settings hold the config block for sdk.Config.Values: string, bool, json.Number and []any, checked against the
@@ -174,7 +204,8 @@ type Island struct {
 	Settings map[string]any `json:"-"`
 	// Manifest is what Describe returned; the zero Manifest when there was no Describe.
 	Manifest sdk.Manifest
-	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env, Settings or Limits.
+	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env, Settings, Limits or
+	// what it may reach.
 	// It is to be compared and never shown, since secrets went into it.
 	Fingerprint string `json:"-"`
 }

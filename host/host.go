@@ -15,6 +15,7 @@ import (
 	"github.com/service-islands/islands/host/internal/gateway/hub"
 	"github.com/service-islands/islands/host/internal/observe"
 	"github.com/service-islands/islands/host/internal/pipeline"
+	"github.com/service-islands/islands/host/internal/spool"
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/process"
@@ -27,6 +28,7 @@ type host struct {
 
 	observer   *observe.Observer
 	supervisor *supervisor.Supervisor
+	spool      *spool.Spool
 	requests   *pipeline.Requests
 	feeds      *feeds
 	hub        *hub.Hub
@@ -64,6 +66,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, err
 	}
 	h.opens("run directory", func(context.Context) error { return run.close() })
+	groups := process.OpenCgroups(run.key()) // Before there is any process.
 	janitor, err := startJanitor(run)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
-		Islands: specsOf(cfg), RunDir: run.path, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
+		Islands: specsOf(cfg, cfg.Host.DataDir), RunDir: run.path, Cgroups: groups, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
 	})
 	if err != nil {
 		return nil, err
@@ -84,6 +87,9 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
+	if err := h.openSpool(cfg); err != nil {
+		return nil, err
+	}
 	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()
@@ -117,6 +123,23 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	h.runs("warm-up", h.warm)
 	h.opens("reload", h.reloads.close)
 	return h, nil
+}
+
+// openSpool opens what waits on disk for the store.
+func (h *host) openSpool(cfg *config.Config) (err error) {
+	sync := cfg.Host.Spool.Sync
+	if sync == 0 {
+		sync = spool.SyncAlways
+	}
+	h.spool, err = spool.Open(spool.Options{
+		Dir: filepath.Join(cfg.Host.DataDir, "spool"), MaxBytes: int64(cfg.Host.Spool.MaxSize), MaxAge: cfg.Host.Spool.MaxAge, Sync: sync,
+		Logger: h.logger.Named("spool"),
+	})
+	if err != nil {
+		return err
+	}
+	h.opens("spool", func(context.Context) error { return h.spool.Close() })
+	return nil
 }
 
 // streamGrace is how long the API waits for the cache's invalidations before it opens.
@@ -181,9 +204,15 @@ func (h *host) changed(s supervisor.IslandStatus) {
 	h.news.changed(s)
 }
 
-// specsOf turns the configuration into what the supervisor keeps alive.
-func specsOf(cfg *config.Config) []supervisor.Spec {
+// specsOf turns the configuration into what the supervisor keeps alive. The host's data is where it is until it ends, whatever
+// the configuration says by now.
+func specsOf(cfg *config.Config, dataDir string) []supervisor.Spec {
 	specs := make([]supervisor.Spec, len(cfg.Islands))
+	users := usersOf(cfg, dataDir)
+	private := []string{dataDir}
+	if cfg.File != "" {
+		private = append(private, cfg.File)
+	}
 	for i, island := range cfg.Islands {
 		specs[i] = supervisor.Spec{
 			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Enabled: island.Enabled, Path: island.Binary,
@@ -192,6 +221,9 @@ func specsOf(cfg *config.Config) []supervisor.Spec {
 			Limits: process.Limits{
 				Memory: uint64(island.Limits.Memory), Processors: island.Limits.Processors, Files: uint64(island.Limits.Files),
 			},
+		}
+		if island.Confine {
+			specs[i].Confine = &process.Confine{Reads: island.Reads, Writes: island.Writes, Private: private, User: users[island.Name]}
 		}
 	}
 	return specs
@@ -266,7 +298,7 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 		NegativeTTL: limits.NegativeTTL, RequestTimeout: limits.RequestTimeout, SourceTimeout: limits.SourceTimeout,
 		LastSourceTimeout: limits.LastSourceTimeout, MaxEntries: limits.NearCache.MaxEntries,
 		MaxBytes: int64(limits.NearCache.MaxMemory), MaxFlights: limits.Limits.MaxColdRequests,
-		Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
+		Spool: h.spool, Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
 		MaxCalls: h.maxCalls, Caller: gateway.ClientOf,
 	}
 	for _, report := range req.Reports {

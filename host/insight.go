@@ -114,9 +114,12 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		Tiers  []partView `json:"tiers"`
+		// Mode is how the cache island answers the pipeline, which goes on without it.
+		Mode  modeView   `json:"mode"`
+		Tiers []partView `json:"tiers"`
 	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
+	body.Mode = viewOfMode(stats.Cache)
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
@@ -153,6 +156,7 @@ type sourceView struct {
 	RetryAfterSeconds float64        `json:"retry_after_seconds"`
 	LastError         string         `json:"last_error"`
 	LastSuccess       *time.Time     `json:"last_success"`
+	Mode              modeView       `json:"mode"`
 	Limiter           map[string]any `json:"limiter"`
 }
 
@@ -160,10 +164,12 @@ type sourceView struct {
 // down is degraded, and so is the whole when all are: cached data is still served.
 func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 	body := struct {
-		Status  sdk.Status   `json:"status"`
-		Reason  string       `json:"reason"`
+		Status sdk.Status `json:"status"`
+		Reason string     `json:"reason"`
+		// Mode is unavailable while all of them are.
+		Mode    modeView     `json:"mode"`
 		Sources []sourceView `json:"sources"`
-	}{Sources: []sourceView{}}
+	}{Mode: viewOfMode(i.h.requests.Stats().Sources), Sources: []sourceView{}}
 	var ill []string
 	sources := i.h.requests.Sources()
 	slices.SortFunc(sources, func(a, b pipeline.SourceStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -171,6 +177,7 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		v := sourceView{
 			Name: src.Name, Breaker: src.Breaker, Calls: src.Calls, Failures: src.Failures, Last429: moment(src.Last429),
 			RetryAfterSeconds: src.RetryAfter.Seconds(), LastError: src.LastError, LastSuccess: moment(src.LastSuccess),
+			Mode: viewOfMode(src.Mode),
 		}
 		if s, ok := i.status(ctx, src.Name); ok {
 			v.Status, v.Reason = observe.StatusOf(stateOf(s))
@@ -210,9 +217,15 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
 		// Mode is normal, cache_only, or none where no store is configured.
-		Mode  string     `json:"mode"`
-		Parts []partView `json:"parts"`
-	}{Island: i.h.config().Request.Store, Mode: "normal", Parts: []partView{}}
+		Mode string `json:"mode"`
+		// Changes of the mode since the start, and when the last one was; null for never.
+		Changes uint64     `json:"changes"`
+		Since   *time.Time `json:"since"`
+		Spool   spoolView  `json:"spool"`
+		Parts   []partView `json:"parts"`
+	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
+	stats := i.h.requests.Stats()
+	body.Changes, body.Since = stats.Store.Changes, moment(stats.Store.Since)
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -224,10 +237,53 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 			body.Parts = append(body.Parts, partView(p))
 		}
 	}
-	if body.Status == sdk.StatusFailed || !i.h.requests.Stats().StoreAvailable {
+	if body.Status == sdk.StatusFailed || !stats.StoreAvailable {
 		body.Mode = "cache_only"
 	}
+	switch {
+	case body.Status != sdk.StatusOK:
+	case !stats.StoreAvailable:
+		body.Status, body.Reason = sdk.StatusDegraded, "the store did not answer a moment ago"
+	case !stats.Spool.Available:
+		body.Status, body.Reason = sdk.StatusDegraded, "the spool cannot be written, what waits for the store is in memory alone"
+	}
 	return body, body.Status
+}
+
+// modeView is how something is that the pipeline can do without for a while.
+type modeView struct {
+	Available bool `json:"available"`
+	// Changes since the start, and when the last one was; null for never.
+	Changes uint64     `json:"changes"`
+	Since   *time.Time `json:"since"`
+}
+
+func viewOfMode(m pipeline.Mode) modeView { return modeView{m.Available, m.Changes, moment(m.Since)} }
+
+// spoolView is what waits on disk for the store.
+type spoolView struct {
+	// Records that wait, each a tick's quotes or a load's, and their bytes; when the oldest of them came, null for none.
+	Records  uint64     `json:"records"`
+	Bytes    int64      `json:"bytes"`
+	OldestAt *time.Time `json:"oldest_at"`
+	// Since the host was started.
+	Appended  uint64 `json:"appended"`
+	Confirmed uint64 `json:"confirmed"`
+	Dropped   uint64 `json:"dropped"`
+	Lost      uint64 `json:"lost"`
+	Failures  uint64 `json:"failures"`
+}
+
+func (i *insight) spool() spoolView {
+	s := i.h.spool.Stats()
+	v := spoolView{
+		Records: s.Records, Bytes: s.Bytes, Appended: s.Appended, Confirmed: s.Confirmed, Dropped: s.Dropped, Lost: s.Lost, Failures: s.Failures,
+	}
+	if !s.Oldest.IsZero() {
+		at := s.Oldest.UTC()
+		v.OldestAt = &at
+	}
+	return v
 }
 
 // IslandsHealth implements gateway.Insight.
@@ -251,7 +307,12 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 		return nil, 0, sdk.Errorf(sdk.NotFound, "no island %q in the configuration", name)
 	}
 	v := viewOf(s)
-	return v, v.Status, nil
+	body := struct {
+		islandView
+		// Rejected counts what the island answered and was not taken, by reason.
+		Rejected map[string]uint64 `json:"rejected"`
+	}{v, i.h.rejected(name)}
+	return body, v.Status, nil
 }
 
 // IslandMetrics implements gateway.Insight.
@@ -264,17 +325,18 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 		metrics = sdk.Metrics{}
 	}
 	return struct {
-		Name      string      `json:"name"`
-		Metrics   sdk.Metrics `json:"metrics"`
-		Behaviour behaviour   `json:"behaviour"`
-	}{name, metrics, i.h.behaviour(name)}, nil
+		Name    string      `json:"name"`
+		Metrics sdk.Metrics `json:"metrics"`
+		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
+		Rejected  map[string]uint64 `json:"rejected"`
+		Behaviour behaviour         `json:"behaviour"`
+	}{name, metrics, i.h.rejected(name), i.h.behaviour(name)}, nil
 }
 
-// behaviour is how the host sees an island behave: what it says that cannot be, and how it keeps up.
+// behaviour is how an island keeps up, as the host sees it.
 type behaviour struct {
-	// Dropped counts parts of answers that were not believed, by reason; RefusedAnswers those of which nothing was.
-	Dropped        map[string]uint64 `json:"dropped"`
-	RefusedAnswers uint64            `json:"refused_answers"`
+	// RefusedAnswers counts answers of which nothing was believed.
+	RefusedAnswers uint64 `json:"refused_answers"`
 	// CallsUnderWay are those that requests make, CallsWaiting wait for one of them to end; CallsTurnedAway counts those that
 	// were not made because the island did not keep up.
 	CallsUnderWay   int    `json:"calls_under_way"`
@@ -284,7 +346,12 @@ type behaviour struct {
 
 func (h *host) behaviour(name string) behaviour {
 	s := h.requests.Behaviour(name)
-	return behaviour{s.Dropped, s.Refused, s.UnderWay, s.Waiting, s.TurnedAway}
+	return behaviour{s.Refused, s.UnderWay, s.Waiting, s.TurnedAway}
+}
+
+// rejected counts what an island answered and was not taken, by reason.
+func (h *host) rejected(name string) map[string]uint64 {
+	return h.requests.Behaviour(name).Dropped
 }
 
 // metrics asks an island what it counts.
@@ -397,14 +464,16 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 		Pool        pool       `json:"pool"`
 		RowsWritten sdk.Number `json:"rows_written"`
 		// Writes of the pipeline to cache and store, and those that failed.
-		Writes        uint64 `json:"writes"`
-		WriteFailures uint64 `json:"write_failures"`
+		Writes        uint64    `json:"writes"`
+		WriteFailures uint64    `json:"write_failures"`
+		Spool         spoolView `json:"spool"`
 	}{
 		Island: i.h.config().Request.Store,
 		Pool: pool{
 			value("db_pool_connections"), value("db_pool_idle"), value("db_pool_in_use"), value("db_pool_waits_total"), waited,
 		},
 		RowsWritten: value("db_rows_written_total"), Writes: stats.Writes, WriteFailures: stats.WriteFailures,
+		Spool: i.spool(),
 	}, nil
 }
 

@@ -39,7 +39,7 @@ type islandStatus struct {
 	StopFirst bool `json:"stop_first"`
 	// Applied is how the process was really started: its checksum, its limits, what it is kept from.
 	Applied process.Applied `json:"applied"`
-	// Behaviour is what it says that cannot be, and how it keeps up.
+	// Behaviour is how it keeps up.
 	Behaviour behaviour `json:"behaviour"`
 }
 

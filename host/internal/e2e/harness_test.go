@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,6 +80,10 @@ type program struct {
 	more  chan struct{} // closed and replaced with each line
 }
 
+// asUser is the variable with the number of the user that a program is to run as, where that is another than that of the
+// tests.
+const asUser = "E2E_USER"
+
 // launch starts a program and collects its lines. It is killed when the test ends, unless it has ended before.
 func launch(t *testing.T, env map[string]string, name string, args ...string) *program {
 	t.Helper()
@@ -88,6 +93,9 @@ func launch(t *testing.T, env map[string]string, name string, args ...string) *p
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if user, err := strconv.ParseUint(env[asUser], 10, 32); err == nil {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}
+	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

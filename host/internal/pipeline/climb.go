@@ -392,9 +392,13 @@ func (c *climb) remember(ctx context.Context) {
 		}))
 	}
 	if len(nouns) > 0 && c.k.save != nil {
-		r.counts.written(ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+		n, err := ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
 			return len(nouns), c.k.save(ctx, store, nouns)
-		}))
+		})
+		r.counts.written(n, err)
+		if err != nil && !definite(err) {
+			r.ledger.addNouns(nouns) // They wait with what the feed has delivered.
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ type Stats struct {
 	CacheAvailable, StoreAvailable      bool
 	SourcesAvailable                    bool
 	Lobby                               LobbyStatus
+	// Cache, Store and Sources are the same with their changes; Spool is whether the spool takes what comes.
+	Cache, Store, Sources, Spool Mode
 }
 
 // Stats returns the figures as they stand.
@@ -44,7 +46,8 @@ func (r *Requests) Stats() Stats {
 		Loads: c.loads.Load(), Refused: r.lobby.shed.Load(), Lobby: r.lobby.status(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
-		CacheAvailable: r.cacheMode.works(), StoreAvailable: r.storeMode.works(), SourcesAvailable: r.sources.mode.works(),
+		CacheAvailable: r.cacheMode.available(), StoreAvailable: r.storeMode.available(), SourcesAvailable: r.sources.mode.available(),
+		Cache: r.cacheMode.status(), Store: r.storeMode.status(), Sources: r.sources.mode.status(), Spool: r.ledger.spooling.status(),
 	}
 }
 

@@ -83,6 +83,13 @@ type Options struct {
 	// Caller names who asks, so that one who asks for too much waits behind himself; nil takes all for one.
 	Caller func(ctx context.Context) string
 
+	// Spool keeps what waits for the store on disk; nil for memory alone.
+	Spool Spool
+	// StoreQueue is how many quotes wait for the store in memory at most, 10,000.
+	StoreQueue int
+	// StoreTimeout bounds one batch for the store, and what is left on the way down, 3 s.
+	StoreTimeout time.Duration
+
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
 	// returns is called with the error, or nil.
 	Operation func(ctx context.Context, name string) (context.Context, func(err error))
@@ -104,6 +111,10 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.LastSourceTimeout, 8*time.Second)
 	setDuration(&o.MemoryTimeout, time.Second)
 	setDuration(&o.BreakerOpenFor, 15*time.Second)
+	setDuration(&o.StoreTimeout, 3*time.Second)
+	if o.StoreQueue <= 0 {
+		o.StoreQueue = 10_000
+	}
 	if o.BreakerFailures == 0 {
 		o.BreakerFailures = 3
 	}

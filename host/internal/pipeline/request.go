@@ -80,6 +80,7 @@ type Requests struct {
 	gates   *gates
 	// routes are who answers what right now.
 	routes atomic.Pointer[routes]
+	ledger *ledger
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -111,11 +112,14 @@ func New(opts Options) *Requests {
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
-	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
+	r.cacheMode = newMode(opts, "Cache unavailable, going on without it", "Cache available again")
+	r.storeMode = newMode(opts, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
 	r.routes.Store(r.newRoutes(opts, nil))
 	r.opts = opts.withoutRoutes()
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
+	r.ledger = newLedger(r)
+	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })
+	r.work.Go(func() { r.probe(process.Routine(r.ctx)) })
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {

@@ -29,7 +29,9 @@ type sources struct {
 
 // source is what the host knows of one source island.
 type source struct {
-	name    string
+	name string
+	// mode is down from the first failure until it answers steadily again.
+	mode    *mode
 	breaker circuitbreaker.CircuitBreaker[any]
 	// usual is how long it takes to answer on average, in nanoseconds; 0 while nobody knows.
 	usual atomic.Int64
@@ -62,11 +64,13 @@ type SourceStatus struct {
 	LastFailure time.Time
 	LastSuccess time.Time
 	Failing     bool
+	// Mode is unavailable from the first failure until it answers steadily again.
+	Mode Mode
 }
 
 func newSources(opts Options) *sources {
 	s := &sources{opts: opts, byName: make(map[string]*source), asked: make(map[string][]string)}
-	s.mode = newMode(opts.Logger, "External APIs unavailable, serving cached data", "External APIs available again")
+	s.mode = newMode(opts, "External APIs unavailable, serving cached data", "External APIs available again")
 	return s
 }
 
@@ -97,15 +101,15 @@ func (s *sources) add(name string) {
 	if src, ok := s.byName[name]; ok && !src.retired.Load() {
 		return
 	}
-	logger := s.opts.Logger
-	s.byName[name] = &source{name: name, noted: make(chan struct{}), breaker: circuitbreaker.NewBuilder[any]().
+	logger, told := s.opts.Logger, s.opts
+	told.Logger = logger.With("island", name)
+	mode := newMode(told, "source failed, asking the next", "source answers again")
+	mode.level = hclog.Warn
+	s.byName[name] = &source{name: name, mode: mode, noted: make(chan struct{}), breaker: circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(s.opts.BreakerFailures).WithDelay(s.opts.BreakerOpenFor).WithSuccessThreshold(1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			level := hclog.Warn
-			if e.NewState == circuitbreaker.ClosedState {
-				level = hclog.Info
-			}
-			logger.Log(level, "source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
+			// What comes of it is told once, by the source's mode.
+			logger.Debug("source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
 		}).Build()}
 }
 
@@ -226,7 +230,7 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 		if err != nil {
 			failed = append(failed, failedSource{src.name, err})
 			if !definite(err) && i < len(ready)-1 {
-				s.opts.Logger.Warn("source failed, asking the next", "island", src.name, "reason", sdk.KindOf(err).String(),
+				s.opts.Logger.Debug("the next source is asked", "instead_of", src.name, "reason", sdk.KindOf(err).String(),
 					"request_id", sdk.RequestID(ctx))
 			}
 		}
@@ -345,6 +349,7 @@ func (s *sources) note(src *source, err error) {
 	}
 	src.signal()
 	src.mu.Unlock()
+	src.mode.set(ok, err)
 	s.judge(ok, err)
 }
 
@@ -372,7 +377,7 @@ func (s *sources) status() []SourceStatus {
 		st := SourceStatus{
 			Name: src.name, Breaker: stateName(src.breaker.State()), Calls: src.calls, Failures: src.failures,
 			RetryAfter: max(0, src.silentUntil.Sub(now)), Last429: src.last429, LastFailure: src.lastFailure,
-			LastSuccess: src.lastSuccess, Failing: src.failing,
+			LastSuccess: src.lastSuccess, Failing: src.failing, Mode: src.mode.status(),
 		}
 		if src.failures > 0 {
 			st.LastError = src.lastError.String()
