@@ -221,6 +221,25 @@ func layersOf(cfg *config.Config) map[string]sdk.Layer {
 	return layers
 }
 
+// Calls that requests make to an island at once, when its limits do not say. A report takes a processor, so that a reporter
+// gets no more work than some processors can do.
+const (
+	defaultCalls  = 64
+	reporterCalls = 16
+)
+
+// maxCalls is how many calls that requests make to an island may be under way at once.
+func (h *host) maxCalls(name string) int {
+	switch island, _ := h.config().Island(name); {
+	case island.MaxCalls > 0:
+		return island.MaxCalls
+	case island.Manifest.Has(sdk.RoleReporter):
+		return reporterCalls
+	default:
+		return defaultCalls
+	}
+}
+
 // specOf returns what the reporter's manifest says of a report.
 func specOf(cfg *config.Config, report config.Report) sdk.ReportSpec {
 	island, _ := cfg.Island(report.Island)
@@ -263,11 +282,13 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 		LastSourceTimeout: limits.LastSourceTimeout, MaxEntries: limits.NearCache.MaxEntries,
 		MaxBytes: int64(limits.NearCache.MaxMemory), MaxFlights: limits.Limits.MaxColdRequests,
 		Spool: h.spool, Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
+		MaxCalls: h.maxCalls, Caller: gateway.ClientOf,
 	}
 	for _, report := range req.Reports {
+		spec := specOf(cfg, report)
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(cfg, report).Needs, Formats: specOf(cfg, report).Formats, Warm: report.Warm,
+			Needs: spec.Needs, Formats: spec.Formats, Warm: report.Warm,
 		})
 	}
 	return opts

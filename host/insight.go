@@ -114,12 +114,12 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		// Availability is how the pipeline has found the cache island, without which it goes on.
-		Availability availabilityView `json:"availability"`
-		Tiers        []partView       `json:"tiers"`
+		// Mode is how the cache island answers the pipeline, which goes on without it.
+		Mode  modeView   `json:"mode"`
+		Tiers []partView `json:"tiers"`
 	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
-	body.Availability = viewOfMode(stats.Cache)
+	body.Mode = viewOfMode(stats.Cache)
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
@@ -156,6 +156,7 @@ type sourceView struct {
 	RetryAfterSeconds float64        `json:"retry_after_seconds"`
 	LastError         string         `json:"last_error"`
 	LastSuccess       *time.Time     `json:"last_success"`
+	Mode              modeView       `json:"mode"`
 	Limiter           map[string]any `json:"limiter"`
 }
 
@@ -165,10 +166,10 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 	body := struct {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
-		// Availability is whether any source answers.
-		Availability availabilityView `json:"availability"`
-		Sources      []sourceView     `json:"sources"`
-	}{Sources: []sourceView{}, Availability: viewOfMode(i.h.requests.Stats().Sources)}
+		// Mode is unavailable while all of them are.
+		Mode    modeView     `json:"mode"`
+		Sources []sourceView `json:"sources"`
+	}{Mode: viewOfMode(i.h.requests.Stats().Sources), Sources: []sourceView{}}
 	var ill []string
 	sources := i.h.requests.Sources()
 	slices.SortFunc(sources, func(a, b pipeline.SourceStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -176,6 +177,7 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		v := sourceView{
 			Name: src.Name, Breaker: src.Breaker, Calls: src.Calls, Failures: src.Failures, Last429: moment(src.Last429),
 			RetryAfterSeconds: src.RetryAfter.Seconds(), LastError: src.LastError, LastSuccess: moment(src.LastSuccess),
+			Mode: viewOfMode(src.Mode),
 		}
 		if s, ok := i.status(ctx, src.Name); ok {
 			v.Status, v.Reason = observe.StatusOf(stateOf(s))
@@ -193,23 +195,10 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		body.Sources = append(body.Sources, v)
 	}
 	body.Reason = strings.Join(ill, "; ")
-	if !body.Availability.Available {
+	if !i.h.requests.Stats().SourcesAvailable {
 		body.Reason = "no external API can be reached, cached data is served: " + body.Reason
 	}
 	return body, body.Status
-}
-
-// availabilityView is whether something that the pipeline depends on answers, as the log has it: down with the first
-// failure, up once nothing has failed for a while.
-type availabilityView struct {
-	Available bool `json:"available"`
-	// Changes of that since the start, and when the last one was; null for never.
-	Changes uint64     `json:"changes"`
-	Since   *time.Time `json:"since"`
-}
-
-func viewOfMode(m pipeline.Mode) availabilityView {
-	return availabilityView{m.Available, m.Changes, moment(m.Since)}
 }
 
 // moment is a time that may never have been.
@@ -227,14 +216,16 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		// Mode is normal, cache_only, or none where no store is configured; Availability how the pipeline has found it.
-		Mode         string           `json:"mode"`
-		Availability availabilityView `json:"availability"`
-		Spool        spoolView        `json:"spool"`
-		Parts        []partView       `json:"parts"`
+		// Mode is normal, cache_only, or none where no store is configured.
+		Mode string `json:"mode"`
+		// Changes of the mode since the start, and when the last one was; null for never.
+		Changes uint64     `json:"changes"`
+		Since   *time.Time `json:"since"`
+		Spool   spoolView  `json:"spool"`
+		Parts   []partView `json:"parts"`
 	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
 	stats := i.h.requests.Stats()
-	body.Availability = viewOfMode(stats.Store)
+	body.Changes, body.Since = stats.Store.Changes, moment(stats.Store.Since)
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -246,14 +237,28 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 			body.Parts = append(body.Parts, partView(p))
 		}
 	}
-	if body.Status == sdk.StatusFailed || !stats.Store.Available {
+	if body.Status == sdk.StatusFailed || !stats.StoreAvailable {
 		body.Mode = "cache_only"
 	}
-	if reason := body.Spool.fault(); reason != "" && body.Status == sdk.StatusOK {
-		body.Status, body.Reason = sdk.StatusDegraded, reason
+	switch {
+	case body.Status != sdk.StatusOK:
+	case !stats.StoreAvailable:
+		body.Status, body.Reason = sdk.StatusDegraded, "the store did not answer a moment ago"
+	case body.Spool.fault() != "":
+		body.Status, body.Reason = sdk.StatusDegraded, body.Spool.fault()
 	}
 	return body, body.Status
 }
+
+// modeView is how something is that the pipeline can do without for a while.
+type modeView struct {
+	Available bool `json:"available"`
+	// Changes since the start, and when the last one was; null for never.
+	Changes uint64     `json:"changes"`
+	Since   *time.Time `json:"since"`
+}
+
+func viewOfMode(m pipeline.Mode) modeView { return modeView{m.Available, m.Changes, moment(m.Since)} }
 
 // IslandsHealth implements gateway.Insight.
 func (i *insight) IslandsHealth(context.Context) (any, sdk.Status) {
@@ -279,7 +284,7 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 	body := struct {
 		islandView
 		// Rejected counts what the island answered and was not taken, by reason.
-		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+		Rejected map[string]uint64 `json:"rejected"`
 	}{v, i.h.rejected(name)}
 	return body, v.Status, nil
 }
@@ -297,19 +302,30 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 		Name    string      `json:"name"`
 		Metrics sdk.Metrics `json:"metrics"`
 		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
-		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
-	}{name, metrics, i.h.rejected(name)}, nil
+		Rejected  map[string]uint64 `json:"rejected"`
+		Behaviour behaviour         `json:"behaviour"`
+	}{name, metrics, i.h.rejected(name), i.h.behaviour(name)}, nil
+}
+
+// behaviour is how an island keeps up, as the host sees it.
+type behaviour struct {
+	// RefusedAnswers counts answers of which nothing was believed.
+	RefusedAnswers uint64 `json:"refused_answers"`
+	// CallsUnderWay are those that requests make, CallsWaiting wait for one of them to end; CallsTurnedAway counts those that
+	// were not made because the island did not keep up.
+	CallsUnderWay   int    `json:"calls_under_way"`
+	CallsWaiting    int    `json:"calls_waiting"`
+	CallsTurnedAway uint64 `json:"calls_turned_away"`
+}
+
+func (h *host) behaviour(name string) behaviour {
+	s := h.requests.Behaviour(name)
+	return behaviour{s.Refused, s.UnderWay, s.Waiting, s.TurnedAway}
 }
 
 // rejected counts what an island answered and was not taken, by reason.
-func (h *host) rejected(name string) map[pipeline.Fault]uint64 {
-	out := map[pipeline.Fault]uint64{}
-	for _, f := range h.requests.Faults() {
-		if f.Island == name {
-			out[f.Fault] = f.Count
-		}
-	}
-	return out
+func (h *host) rejected(name string) map[string]uint64 {
+	return h.requests.Behaviour(name).Dropped
 }
 
 // metrics asks an island what it counts.
@@ -436,4 +452,22 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 }
 
 // Performance implements gateway.Insight.
-func (i *insight) Performance() any { return i.h.observer.Snapshot() }
+func (i *insight) Performance() any {
+	l := i.h.requests.Stats().Lobby
+	return struct {
+		observe.Performance
+		Admission admission `json:"admission"`
+	}{i.h.observer.Snapshot(), admission{l.Running, l.Places, l.Waiting, l.Served, l.Shed, l.Overdue}}
+}
+
+// admission is how what has to be loaded is let in.
+type admission struct {
+	// Running is what is being loaded, Places how much may be right now, Waiting what waits for a place.
+	Running int `json:"running"`
+	Places  int `json:"places"`
+	Waiting int `json:"waiting"`
+	// Loaded, TurnedAway and, of those, WaitedInVain are counted since the start.
+	Loaded       uint64 `json:"loaded"`
+	TurnedAway   uint64 `json:"turned_away"`
+	WaitedInVain uint64 `json:"waited_in_vain"`
+}

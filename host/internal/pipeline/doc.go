@@ -43,14 +43,37 @@
 // cache, the breakers of sources that go on and the modes outlive routes; remembered failures do not, because what nobody
 // could answer, others may.
 //
-// Everything that an island answers passes one boundary (boundary.go, admit.go): what cannot be or was not asked for is
-// left out and counted. A quote that is merely ancient is left out without blame, since that is how an asset looks that
-// is no longer traded. The boundary also bounds the calls under way at each island (bulkhead.go), with a room apart for
-// what the host asks for by itself; a call that found no place says nothing of the island. Cold work waits for a place in a
-// short queue, the newest first, or is shed (admission.go); answers from the near cache never come by there.
+// What waits for the store is in the spool (spooled.go), a log on disk: all that the feed delivers, and what requests load
+// while the store is away. One writer gives it to the store in order, in batches, and confirms what was answered; saving
+// twice is saving once. A batch is tried for as long as it takes, rows that the store refuses are parted from the others and
+// dropped, and after a full batch the store is left to others for as long as that took. While the spool cannot be written,
+// rows wait in a bounded queue in memory. What is in the spool when the host ends, the next one writes.
+//
+// Whether cache, store, sources, reporters and spool are available is told by modes (mode.go), for logs and health alone:
+// down with the first failure, up when it has worked for a while. What has answered is asked again at once.
 //
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
+//
+// # Design of overload and disbelief
+//
+// Cold work is let in by a lobby (lobby.go), before any island is asked: in turn by caller, the newest of each first, what
+// freshens warm answers before all, for a fifth of a request's time at most. What it turns away hears when to come back,
+// computed from the pace at which loads end. It measures how long goroutines wait for a processor and lets fewer in when
+// that is long; then it also answers refusals after a pause, because refusing alone can take all processors. Encoding and
+// compressing takes half of them at most.
+//
+// Before each island stands a gate (gate.go). It bounds the calls under way (bulkhead.go): others wait in good hope while
+// calls end, and few do once none has for a second. What the host does by itself, the feed above all, has its own room. A
+// call gets what is left of the request's time but for the way back, and a source that never was as quick as would be
+// needed is not asked. No room says nothing of an island: neither breaker nor mode hear of it, and nothing is remembered.
+//
+// The gate also believes nothing that cannot be (admit.go, recollect.go): times to come, negative prices, other assets,
+// keys and currencies than were asked for, more rows than were asked for, candles that contradict themselves, endless or
+// unprintable text, documents that were not declared. It drops the row, or the figure where the row does without, and
+// counts it by island and reason. An answer of which nothing is left is a BadUpstream when there was a lie in it. The last
+// price of what is no longer traded is none: else whoever asks for three dead coins would open a source's breaker. The feed
+// judges quotes once more (merge.go), by tighter bounds and because they come from other hosts as well.
 //
 // # Design of the feed
 //
@@ -59,8 +82,8 @@
 // another source of the feed said last, and the quote's note says so.
 //
 // What is taken waits in a map of latest values until one goroutine makes a tick of it (conduct.go), so that a slow cache
-// makes ticks coarser and nothing longer. A tick is in the near cache and the cache island before it is delivered, and is
-// handed to the store's writer (ledger.go), which nobody waits for. A request whose load took longer than a tick must not
+// makes ticks coarser and nothing longer. A tick is in the near cache, the cache island and the spool before it is
+// delivered; the store's writer (ledger.go) takes it from there, and nobody waits for that. A request whose load took longer than a tick must not
 // overwrite it: the near cache keeps the newer quote, and requests look under a lock (live.go) before they write to the
 // cache.
 //

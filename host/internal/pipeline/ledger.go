@@ -256,6 +256,16 @@ func (l *ledger) run(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.r.opts.StoreTimeout)
 	defer cancel()
 	l.writeAll(last)
+	for l.inMemory() > 0 { // The disk may be back.
+		quotes, candles := l.take()
+		if !l.spool(0, entriesOf(quotes, candles)) {
+			l.restore(candles)
+			l.mu.Lock()
+			l.quotes = slices.Insert(l.quotes, 0, quotes...)
+			l.mu.Unlock()
+			break
+		}
+	}
 	if left := l.inMemory(); left > 0 {
 		l.dropped.Add(uint64(left))
 		l.r.opts.Logger.Warn("not everything could be stored on the way down", "rows", left)

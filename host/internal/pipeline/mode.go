@@ -9,16 +9,17 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-// steadyAfter is how long nothing may have failed before something counts as available again.
+// steadyAfter is how long nothing may have failed before something counts as available again: before a success, or after it.
 const steadyAfter = 2 * time.Second
 
-// mode is whether something works. It is down at the first failure, and up again once there was a success and nothing has
-// failed for steadyAfter, so that what flaps is not told each time; whoever needs it uses it from its first success on. Each
-// change is logged once and counted.
+// mode is whether something works. It is down at the first failure, and up again with a success that comes steadyAfter the
+// last failure, or once steadyAfter has passed since one without a failure, so that what flaps is not told each time;
+// whoever needs it uses it from its first success on. Each change is logged once and counted.
 type mode struct {
 	logger   hclog.Logger
 	now      func() time.Time
-	down, up string // log messages
+	down, up string      // log messages
+	level    hclog.Level // of the first
 
 	mu     sync.Mutex
 	broken bool
@@ -41,7 +42,7 @@ type Mode struct {
 }
 
 func newMode(opts Options, down, up string) *mode {
-	return &mode{logger: opts.Logger, now: opts.Now, down: down, up: up}
+	return &mode{logger: opts.Logger, now: opts.Now, down: down, up: up, level: hclog.Error}
 }
 
 // set notes how it is; cause says why it does not work.
@@ -56,7 +57,7 @@ func (m *mode) set(works bool, cause error) {
 		m.unsteady()
 		if !m.broken {
 			m.change(now, true)
-			m.logger.Error(m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
+			m.logger.Log(m.level, m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
 		}
 	case !m.broken:
 	case now.Sub(m.failed) >= steadyAfter:
@@ -64,7 +65,7 @@ func (m *mode) set(works bool, cause error) {
 	case m.steady == nil:
 		// It may be long until somebody asks again.
 		var timer *time.Timer
-		timer = time.AfterFunc(steadyAfter-now.Sub(m.failed), func() {
+		timer = time.AfterFunc(steadyAfter, func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			if m.steady == timer { // else something has failed meanwhile
@@ -100,6 +101,9 @@ func (m *mode) works() bool {
 	defer m.mu.Unlock()
 	return !m.failing
 }
+
+// available reports whether it is up.
+func (m *mode) available() bool { return m.status().Available }
 
 // status reports how it is, as the log has it.
 func (m *mode) status() Mode {

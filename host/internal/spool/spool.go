@@ -308,6 +308,7 @@ func (s *Spool) synced(err error) {
 	before := s.stats.Unsynced
 	if s.stats.Unsynced = err != nil; err != nil {
 		s.stats.Failures++
+		s.dirty, s.begun = s.active != nil, true // It is tried again.
 	}
 	s.mu.Unlock()
 	switch {
