@@ -210,7 +210,7 @@ func TestASpoolWithoutADisk(t *testing.T) {
 	}
 	eventually(t, 120*time.Second, "the spool cannot be written", func() error {
 		body := h.get(t, "/health/database").json(t)
-		if at(t, body, "status") != "degraded" || at(t, body, "spool.writable") != false {
+		if at(t, body, "status") != "degraded" || fmt.Sprint(at(t, body, "spool.writable")) != "false" {
 			return fmt.Errorf("%v", body)
 		}
 		return nil
@@ -226,7 +226,7 @@ func TestASpoolWithoutADisk(t *testing.T) {
 	h.says(t, "Spool can be written again")
 	eventually(t, 30*time.Second, "the database is well again", func() error {
 		body := h.get(t, "/health/database").json(t)
-		if at(t, body, "status") != "ok" || at(t, body, "spool.writable") != true {
+		if at(t, body, "status") != "ok" || fmt.Sprint(at(t, body, "spool.writable")) != "true" {
 			return fmt.Errorf("%v", body)
 		}
 		return nil
