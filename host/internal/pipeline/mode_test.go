@@ -69,7 +69,9 @@ func TestAMemoryComesBackUnasked(t *testing.T) {
 }
 
 func TestBatchesOfCandlesAreBounded(t *testing.T) {
-	series := func(symbol string, n int) sdk.Candles { return sdk.Candles{Symbol: symbol, Items: make([]sdk.Candle, n)} }
+	series := func(symbol string, n int) sdk.Candles {
+		return sdk.Candles{Symbol: symbol, Items: make([]sdk.Candle, n)}
+	}
 	tests := []struct {
 		name   string
 		series []sdk.Candles
