@@ -127,7 +127,7 @@ func (s *Spool) recover() error {
 			return err
 		}
 		s.segments = append(s.segments, g)
-		s.following = max(s.following, g.last+1, g.first)
+		s.following = max(s.following, g.last+1, g.first+1) // Its name is taken, be it empty.
 	}
 	s.following = max(s.following, s.confirmed+1)
 	s.position = s.confirmed
