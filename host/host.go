@@ -87,9 +87,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
-	if err := h.openSpool(cfg); err != nil {
-		return nil, err
-	}
+	h.openSpool(cfg)
 	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()
@@ -126,20 +124,16 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 }
 
 // openSpool opens what waits on disk for the store.
-func (h *host) openSpool(cfg *config.Config) (err error) {
+func (h *host) openSpool(cfg *config.Config) {
 	sync := cfg.Host.Spool.Sync
 	if sync == 0 {
 		sync = spool.SyncAlways
 	}
-	h.spool, err = spool.Open(spool.Options{
+	h.spool = spool.Open(spool.Options{
 		Dir: filepath.Join(cfg.Host.DataDir, "spool"), MaxBytes: int64(cfg.Host.Spool.MaxSize), MaxAge: cfg.Host.Spool.MaxAge, Sync: sync,
 		Logger: h.logger.Named("spool"),
 	})
-	if err != nil {
-		return err
-	}
 	h.opens("spool", func(context.Context) error { return h.spool.Close() })
-	return nil
 }
 
 // streamGrace is how long the API waits for the cache's invalidations before it opens.

@@ -402,7 +402,7 @@ func (l *ledger) store(ctx context.Context, quotes []sdk.Quote, candles []sdk.Ca
 			return false
 		}
 	}
-	for part := range slices.Chunk(candles, ledgerBatch/10) {
+	for _, part := range candleBatches(candles) {
 		if !l.storeCandles(ctx, part) {
 			return false
 		}
