@@ -10,10 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 )
 
 // Whatever a file holds: no panic, no more memory than the file is long, and nothing is handed out whose checksum is wrong.
