@@ -87,9 +87,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
-	if err := h.openSpool(cfg); err != nil {
-		return nil, err
-	}
+	h.openSpool(cfg)
 	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()

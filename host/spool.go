@@ -10,20 +10,16 @@ import (
 )
 
 // openSpool opens what waits on disk for the store.
-func (h *host) openSpool(cfg *config.Config) (err error) {
+func (h *host) openSpool(cfg *config.Config) {
 	sync := cfg.Host.Spool.Sync
 	if sync == 0 {
 		sync = spool.SyncAlways
 	}
-	h.spool, err = spool.Open(spool.Options{
+	h.spool = spool.Open(spool.Options{
 		Dir: filepath.Join(cfg.Host.DataDir, "spool"), MaxBytes: int64(cfg.Host.Spool.MaxSize), MaxAge: cfg.Host.Spool.MaxAge, Sync: sync,
 		Logger: h.logger.Named("spool"),
 	})
-	if err != nil {
-		return err
-	}
 	h.opens("spool", func(context.Context) error { return h.spool.Close() })
-	return nil
 }
 
 // spoolView is what waits on disk for the store.

@@ -343,7 +343,7 @@ func (l *ledger) store(ctx context.Context, quotes []sdk.Quote, candles []sdk.Ca
 		}
 		l.rest(ctx, len(part), began)
 	}
-	for _, part := range inBatches(candles) {
+	for _, part := range candleBatches(candles) {
 		began := time.Now()
 		if !l.storeCandles(ctx, part) {
 			return false

@@ -67,3 +67,35 @@ func TestAMemoryComesBackUnasked(t *testing.T) {
 		}
 	})
 }
+
+func TestBatchesOfCandlesAreBounded(t *testing.T) {
+	series := func(symbol string, n int) sdk.Candles {
+		return sdk.Candles{Symbol: symbol, Items: make([]sdk.Candle, n)}
+	}
+	tests := []struct {
+		name   string
+		series []sdk.Candles
+		want   string
+	}{
+		{"none", nil, ""},
+		{"empty ones", []sdk.Candles{series("a", 0)}, ""},
+		{"small ones together", []sdk.Candles{series("a", 200), series("b", 300)}, "a200 b300;"},
+		{"one too many", []sdk.Candles{series("a", 200), series("b", 301)}, "a200;b301;"},
+		{"a long one", []sdk.Candles{series("a", 1001), series("b", 2)}, "a500;a500;a1 b2;"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			for _, batch := range candleBatches(test.series) {
+				var parts []string
+				for _, s := range batch {
+					parts = append(parts, fmt.Sprint(s.Symbol, len(s.Items)))
+				}
+				got += strings.Join(parts, " ") + ";"
+			}
+			if got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -33,31 +33,10 @@ func entriesOf(quotes []sdk.Quote, series []sdk.Candles) (entries []spoolEntry) 
 	for part := range slices.Chunk(quotes, ledgerBatch) {
 		entries = append(entries, spoolEntry{Version: spoolVersion, Quotes: part})
 	}
-	for _, part := range inBatches(series) {
+	for _, part := range candleBatches(series) {
 		entries = append(entries, spoolEntry{Version: spoolVersion, Candles: part})
 	}
 	return entries
-}
-
-// inBatches parts series, and what is too long of one, so that no part has more rows than a batch.
-func inBatches(series []sdk.Candles) (parts [][]sdk.Candles) {
-	var part []sdk.Candles
-	room := ledgerBatch
-	for _, s := range series {
-		for items := s.Items; len(items) > 0; {
-			some := s
-			some.Items = items[:min(len(items), room)]
-			items = items[len(some.Items):]
-			part = append(part, some)
-			if room -= len(some.Items); room == 0 {
-				parts, part, room = append(parts, part), nil, ledgerBatch
-			}
-		}
-	}
-	if len(part) > 0 {
-		parts = append(parts, part)
-	}
-	return parts
 }
 
 // rowsOf counts candles.

@@ -21,11 +21,7 @@ import (
 // keepAppending appends, reads and confirms until the process is killed, and prints the number of each record that Append
 // has taken.
 func keepAppending(dir string) {
-	s, err := Open(Options{Dir: dir, SegmentBytes: 4000})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	s := Open(Options{Dir: dir, SegmentBytes: 4000})
 	for {
 		n, err := s.Append(fmt.Appendf(nil, "content %d", s.Stats().Appended))
 		if err != nil {

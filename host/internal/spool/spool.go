@@ -59,8 +59,12 @@ type Spool struct {
 	stop chan struct{}
 	work sync.WaitGroup
 
-	mu        sync.Mutex
-	closed    bool
+	mu     sync.Mutex
+	closed bool
+	// recovered is whether the folder is there and was read; unusable why not, as tried at triedAt.
+	recovered bool
+	unusable  error
+	triedAt   time.Time
 	segments  []*segment // oldest first; the last one is the active one while active is not nil
 	active    *os.File
 	salt      salt // of the active segment
@@ -80,8 +84,9 @@ type Spool struct {
 	scratch   []byte
 }
 
-// Open opens a spool, and reads what an earlier process left in it.
-func Open(opts Options) (*Spool, error) {
+// Open opens a spool, and reads what an earlier process left in it. A folder that cannot be made or read is tried again when
+// something is to be kept or read, at most once a second; until then that fails.
+func Open(opts Options) *Spool {
 	opts.MaxBytes = cmp.Or(opts.MaxBytes, 256<<20)
 	opts.MaxAge = cmp.Or(opts.MaxAge, 24*time.Hour)
 	opts.Sync = cmp.Or(opts.Sync, time.Second)
@@ -93,16 +98,34 @@ func Open(opts Options) (*Spool, error) {
 		opts.Now = time.Now
 	}
 	s := &Spool{opts: opts, stop: make(chan struct{}), following: 1}
-	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if err := s.recover(); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
+	if err := s.ready(); err != nil {
+		opts.Logger.Error("the spool cannot be opened and is tried again", "error", err)
 	}
 	if opts.Sync > 0 {
 		s.work.Go(s.syncing)
 	}
-	return s, nil
+	return s
+}
+
+// openEvery is how often a folder that cannot be used is tried.
+const openEvery = time.Second
+
+// ready makes sure that the folder is there and was read.
+func (s *Spool) ready() error {
+	if s.recovered {
+		return nil
+	}
+	if now := s.opts.Now(); s.unusable == nil || now.Sub(s.triedAt) >= openEvery {
+		s.triedAt = now
+		if s.unusable = os.MkdirAll(s.opts.Dir, 0o700); s.unusable == nil {
+			s.unusable = s.recover()
+		}
+		s.recovered = s.unusable == nil
+	}
+	if s.unusable != nil {
+		return fmt.Errorf("spool: %w", s.unusable)
+	}
+	return nil
 }
 
 // recover reads what is there. Files that are none of the spool's stay, and so do segments that only another version or a
@@ -168,6 +191,10 @@ func (s *Spool) Append(contents ...[]byte) (uint64, error) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return 0, os.ErrClosed
+	}
+	if err := s.ready(); err != nil {
+		s.stats.Failures++
+		return 0, err
 	}
 	if len(contents) == 0 {
 		return s.following - 1, nil

@@ -33,11 +33,36 @@ type fataler interface {
 
 func open(t fataler, opts Options) *Spool {
 	t.Helper()
-	s, err := Open(opts)
-	if err != nil {
-		t.Fatal(err)
+	s := Open(opts)
+	if s.unusable != nil {
+		t.Fatal(s.unusable)
 	}
 	return s
+}
+
+func TestAFolderThatCannotBeMadeIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	dir := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // Where the folder should be.
+		t.Fatal(err)
+	}
+	s := Open(Options{Dir: dir, Now: func() time.Time { return now }})
+	defer s.Close()
+	if _, err := s.Append([]byte("lost")); err == nil {
+		t.Fatal("a folder that is not there took a record")
+	}
+	if _, _, err := s.Read(1); err == nil {
+		t.Error("a folder that is not there was read")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(openEvery)
+	appended(t, s, "kept")
+	if got, _ := drained(t, s); !slices.Equal(got, []string{"kept"}) {
+		t.Errorf("%q", got)
+	}
 }
 
 func appended(t fataler, s *Spool, contents ...string) uint64 {
