@@ -115,7 +115,7 @@ func (e *ear) hear(text []byte, last message, newest map[string]time.Time) messa
 		return m // A symbol has left the feed: it stands for what was under way.
 	case m.Channel != "ticker:*" || m.Type == "snapshot":
 		return last
-	case m.Epoch != last.Epoch || m.Seq != last.Seq+1:
+	case last.Epoch != "" && (m.Epoch != last.Epoch || m.Seq != last.Seq+1): // A host that just began has no epoch yet.
 		e.faults = append(e.faults, fmt.Sprintf("tick %d of %s follows %d of %s", m.Seq, m.Epoch, last.Seq, last.Epoch))
 	}
 	e.ticks++
