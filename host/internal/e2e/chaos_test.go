@@ -39,11 +39,13 @@ func dice(t *testing.T) *rand.Rand {
 		}
 	}
 	t.Logf("ISLANDS_CHAOS_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // The moments are no secret.
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // within is a random time up to a limit.
-func within(r *rand.Rand, most time.Duration) time.Duration { return time.Duration(r.Int64N(int64(most))) }
+func within(r *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(most)))
+}
 
 // restless has every island of a configuration come back at once, however often it crashes.
 func restless(text string) string {
