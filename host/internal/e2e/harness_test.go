@@ -49,7 +49,8 @@ func fail(err error) int {
 	return 1
 }
 
-// build makes every program, without symbols, as the Makefile does.
+// build makes every program, without symbols, as the Makefile does; those of the project itself with the race detector
+// where the tests run at length. What a limit of memory is tried on goes without it, because it takes more than any limit.
 func build(dir string) error {
 	plugins := filepath.Join(dir, "plugins")
 	if err := os.MkdirAll(plugins, 0o700); err != nil {
@@ -57,12 +58,17 @@ func build(dir string) error {
 	}
 	for _, args := range [][]string{
 		{"-o", filepath.Join(dir, "islands"), "./host"},
-		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
 		{"-o", plugins + "/", "./plugins/...", "./examples/fear-greed"},
+		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
+		{"-o", plugins + "/", "./host/internal/e2e/testdata/trouble"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, args...)...)
+		flags, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, "0"
+		if full && !strings.Contains(args[len(args)-1], "marketsim") && !strings.Contains(args[len(args)-1], "testdata") {
+			flags, cgo = append(flags, "-race"), "1"
+		}
+		cmd := exec.Command("go", append(flags, args...)...)
 		cmd.Dir = "../../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w\n%s", args, err, out)
 		}
