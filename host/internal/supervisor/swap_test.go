@@ -129,6 +129,10 @@ func TestASwapThatFailsChangesNothing(t *testing.T) {
 			p.manifest.Name = "weather"
 			return nil
 		}, sdk.InvalidArgument, `"weather"`},
+		{"lost a role", func(p *fakeProcess) error {
+			p.manifest.Roles = []sdk.Role{sdk.RoleSentiment}
+			return nil
+		}, sdk.InvalidArgument, `"quotes"`},
 		{"settings", func(p *fakeProcess) error {
 			p.initialize = func(context.Context, sdk.Config) error { return sdk.Errorf(sdk.InvalidArgument, "no such setting") }
 			return nil
@@ -163,9 +167,9 @@ func TestASwapThatFailsChangesNothing(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					broken := true
-					b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood"}}, func(f *fakeFarm, _ *Options) {
+					b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood", Roles: []sdk.Role{sdk.RoleQuotes}}}, func(f *fakeFarm, _ *Options) {
 						f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
-							p.manifest.StopFirst = stopFirst
+							p.manifest.StopFirst, p.manifest.Roles = stopFirst, []sdk.Role{sdk.RoleQuotes, sdk.RoleStream}
 							if n == 2 && broken {
 								return test.change(p)
 							}
