@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -69,6 +70,40 @@ type Host struct {
 	NegativeTTL time.Duration
 	NearCache   NearCache
 	Limits      Limits
+	// TrustedProxies are the networks of the peers that are believed when they say for whom they speak; none by default,
+	// and never everybody. An address alone is a network of one.
+	TrustedProxies []netip.Prefix
+	// ForwardedHeader is the field in which they say so, XForwardedFor, the default, or Forwarded. The other one is not
+	// looked at, since a proxy that does not write it passes on what a client wrote.
+	ForwardedHeader string
+	// TLS is nil, the default, where the API is plain HTTP.
+	TLS *TLS
+	// RateLimit is nil, the default, where clients may ask as often as they like.
+	RateLimit *RateLimit
+}
+
+// TLS is how the API is served over TLS. The files are looked at once a second, and read again when they have changed.
+type TLS struct {
+	// CertFile and KeyFile are PEM: the certificate with those between it and its issuer, and its key. Relative paths are
+	// relative to the working directory.
+	CertFile, KeyFile string
+	// MinVersion is "1.2", the default, or "1.3".
+	MinVersion string
+	// ClientCAFile holds, in PEM, who must have issued the certificate that then every client has to show; empty, the
+	// default, asks for none.
+	ClientCAFile string
+	// HSTS is how long browsers shall come back over TLS only; 0, the default, does not ask them to.
+	HSTS time.Duration
+}
+
+// RateLimit bounds how often one client, an IPv4 address or an IPv6 network of 64 bits, may ask.
+type RateLimit struct {
+	// Requests in each Per, 1 to 1,000,000. An answer that the host has at hand counts a tenth.
+	Requests int
+	// Per is at most a day; default 1 s.
+	Per time.Duration
+	// Burst is how many a client that was quiet may make at once, 1 to 1,000,000; default Requests.
+	Burst int
 }
 
 // Log is what the host writes about itself.
@@ -94,6 +129,12 @@ type Limits struct {
 	// MaxColdRequests is how many different things may be loaded at once because no memory has them, 1 to 100,000;
 	// default 256. Requests for something that is being loaded already do not count.
 	MaxColdRequests int
+	// MaxConnections is how many connections the API has at once, those of the live feed among them, 1 to 2,000,000;
+	// default 32,768, and at least 4,096 more than the feed has clients. One that waits between requests takes about 30 KiB.
+	MaxConnections int
+	// MaxConnectionsPerAddress is how many of them come from one IP address, trusted proxies aside, 1 to MaxConnections;
+	// default half of MaxConnections, and at least 4,096 more than an address may have clients of the feed.
+	MaxConnectionsPerAddress int
 }
 
 // Strategy is how long an answer stays good.

@@ -218,7 +218,9 @@ func TestShippedFileEmbedded(t *testing.T) {
 		Listen: "127.0.0.1:3000", DataDir: "data", Environment: Development, Log: Log{Level: "info", Format: "text"},
 		ShutdownTimeout: 15 * time.Second, RequestTimeout: 10 * time.Second, SourceTimeout: 3 * time.Second,
 		LastSourceTimeout: 8 * time.Second, NegativeTTL: time.Minute,
-		NearCache: NearCache{MaxEntries: 10_000, MaxMemory: 64 << 20}, Limits: Limits{MaxSymbols: 250, MaxColdRequests: 256},
+		NearCache:       NearCache{MaxEntries: 10_000, MaxMemory: 64 << 20},
+		Limits:          Limits{MaxSymbols: 250, MaxColdRequests: 256, MaxConnections: 32_768, MaxConnectionsPerAddress: 16_384},
+		ForwardedHeader: XForwardedFor,
 	}
 	if diff := cmp.Diff(wantHost, cfg.Host); diff != "" {
 		t.Errorf("host (-want +got):\n%s", diff)

@@ -48,6 +48,11 @@
 // the other: max_per_address is never above max_connections, nor silence above half of poll. Origins become what browsers
 // send, so that a comparison of text decides.
 //
+// Who may say for whom it speaks is a list of networks and the one field they say it in: a proxy that writes the one field
+// passes the other on as a client wrote it. How many connections there may be is settled at the end, since those of the
+// live feed are among them. A certificate is tried where binaries are looked at, and not where a CLI only wants to know
+// where the data is: that has to work while a certificate is being replaced.
+//
 // [Island].Fingerprint covers what makes a process what it is, its settings and environment included. Whether to restart
 // and how to ask for health belong to the host, are comparable by themselves, and can change under a running process.
 package config

@@ -14,8 +14,9 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-// host reads the host block, nil for none, and makes it known to the others.
-func (l *loader) host(block *hcl.Block) {
+// host reads the host block, nil for none, and makes it known to the others. It returns the limits block, nil for none, of
+// which a part can be settled only at the end.
+func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 	environment, _ := l.opts.Env("ISLANDS_ENV")
 	if environment == "" {
 		environment = Development
@@ -34,7 +35,8 @@ func (l *loader) host(block *hcl.Block) {
 		Limits:            Limits{MaxSymbols: 250, MaxColdRequests: 256},
 	}
 	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "shutdown_timeout",
-		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl"), "log", "near_cache", "limits"))
+		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "trusted_proxies", "forwarded_header"),
+		"log", "near_cache", "limits", "tls", "rate_limit"))
 	if r.text("listen", &h.Listen) && !listenable(h.Listen) {
 		l.problem(r.where("listen"), "Bad address", "%q wants HOST:PORT such as \"127.0.0.1:3000\", not %q.", "listen", h.Listen)
 	}
@@ -55,12 +57,16 @@ func (l *loader) host(block *hcl.Block) {
 	near.whole("max_entries", &h.NearCache.MaxEntries, math.MaxInt32)
 	near.size("max_memory", &h.NearCache.MaxMemory)
 
-	limits := l.read(r.sub("limits"), attributes("max_symbols", "max_cold_requests"))
+	limits := l.read(r.sub("limits"), attributes("max_symbols", "max_cold_requests", "max_connections",
+		"max_connections_per_address")) // The last two are settled by connections.
 	limits.whole("max_symbols", &h.Limits.MaxSymbols, 250)
 	limits.whole("max_cold_requests", &h.Limits.MaxColdRequests, 100_000)
 
+	l.edge(r, &h)
+
 	l.cfg.Host = h
 	l.setHostVariables()
+	return r.sub("limits")
 }
 
 // hostTimeouts reads the timeouts that lie within each other.

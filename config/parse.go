@@ -212,11 +212,12 @@ func (l *loader) file(body hcl.Body) {
 	content, diags := body.Content(root)
 	l.note(diags)
 	blocks := content.Blocks.ByType()
-	l.host(l.only(blocks["host"]))
+	limits := l.host(l.only(blocks["host"]))
 	l.strategies(l.atMost(blocks["strategy"]))
 	l.readIslands(l.atMost(blocks["island"]))
 	l.request(l.only(blocks["request"]))
 	l.broadcast(l.only(blocks["broadcast"]))
+	l.connections(limits)
 }
 
 // atMost notes blocks beyond what any real file has, and drops them.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -38,6 +39,38 @@ func TestEmptyFileIsAllDefaults(t *testing.T) {
 	}
 	if cfg := parse(t, "", map[string]string{"ISLANDS_ENV": "production"}); cfg.Host.Environment != Production || cfg.Host.Log.Format != "json" {
 		t.Errorf("host in production is %+v", cfg.Host)
+	}
+}
+
+func TestEdgeDefaults(t *testing.T) {
+	host := parse(t, "", nil).Host
+	if len(host.TrustedProxies) > 0 || host.ForwardedHeader != XForwardedFor || host.TLS != nil || host.RateLimit != nil {
+		t.Errorf("the edge of a host that is told nothing is %+v", host)
+	}
+	host = parse(t, "host {\nrate_limit {\nrequests = 7\n}\ntls {\ncert_file = \"a\"\nkey_file = \"b\"\n}\n}", nil).Host
+	if *host.RateLimit != (RateLimit{7, time.Second, 7}) || *host.TLS != (TLS{"a", "b", "1.2", "", 0}) {
+		t.Errorf("got %+v and %+v", host.RateLimit, host.TLS)
+	}
+}
+
+func TestConnectionsHaveRoomForTheFeed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		limits, clients string
+		total, ofOne    int
+	}{
+		"nothing set":        {"", "", 32_768, 16_384},
+		"a large feed":       {"", "max_connections = 100000\nmax_per_address = 50000", 104_096, 54_096},
+		"one large address":  {"", "max_per_address = 20000", 32_768, 24_096},
+		"few":                {"max_connections = 100", "", 100, 100},
+		"few of an address":  {"max_connections_per_address = 100", "", 32_768, 100},
+		"both, and the same": {"max_connections = 9\nmax_connections_per_address = 9", "", 9, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := parse(t, "host {\nlimits {\n"+tt.limits+"\n}\n}\n"+feed("clients {\n"+tt.clients+"\n}"), nil).Host.Limits
+			if l.MaxConnections != tt.total || l.MaxConnectionsPerAddress != tt.ofOne {
+				t.Errorf("%d connections, %d of one address; want %d and %d", l.MaxConnections, l.MaxConnectionsPerAddress, tt.total, tt.ofOne)
+			}
+		})
 	}
 }
 
@@ -77,8 +110,24 @@ func TestEverythingSet(t *testing.T) {
 				max_memory  = 1024
 			}
 			limits {
-				max_symbols       = 10
-				max_cold_requests = 20
+				max_symbols                 = 10
+				max_cold_requests           = 20
+				max_connections             = 40
+				max_connections_per_address = 30
+			}
+			trusted_proxies  = ["10.1.2.3/8", "::ffff:192.0.2.7", "2001:db8::/32", "2001:db8::1/32"]
+			forwarded_header = "forwarded"
+			tls {
+				cert_file      = "a.pem"
+				key_file       = "b.pem"
+				min_version    = "1.3"
+				client_ca_file = "c.pem"
+				hsts           = "24h"
+			}
+			rate_limit {
+				requests = 100
+				per      = "1m"
+				burst    = 200
 			}
 		}
 		strategy "mine" {
@@ -154,7 +203,13 @@ func TestEverythingSet(t *testing.T) {
 		Host: Host{
 			Listen: ":0", DataDir: "data", Environment: Production, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
 			RequestTimeout: 9 * time.Second, SourceTimeout: 2 * time.Second, LastSourceTimeout: 2 * time.Second,
-			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Limits: Limits{10, 20},
+			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Limits: Limits{10, 20, 40, 30},
+			TrustedProxies: []netip.Prefix{
+				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),
+			},
+			ForwardedHeader: Forwarded,
+			TLS:             &TLS{"a.pem", "b.pem", "1.3", "c.pem", 24 * time.Hour},
+			RateLimit:       &RateLimit{100, time.Minute, 200},
 		},
 		Strategies: []Strategy{{"mine", time.Minute, 0}},
 		Islands: []Island{
@@ -185,7 +240,7 @@ func TestEverythingSet(t *testing.T) {
 	for i := range cfg.Islands {
 		cfg.Islands[i].Fingerprint = ""
 	}
-	if diff := cmp.Diff(want, cfg); diff != "" {
+	if diff := cmp.Diff(want, cfg, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
 }

@@ -92,12 +92,14 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		h.feed = pipeline.NewFeed(h.requests, h.feedOptions())
 		h.runs("live feed", func(ctx context.Context) { h.feed.Run(process.Routine(ctx)) })
 	}
-	h.gateway, err = gateway.New(gateway.Options{
+	opts := gateway.Options{
 		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,
 		Market: market{h.requests}, Insight: &insight{h}, Operator: &operator{h}, Reports: formatsOf(cfg),
 		Feed: h.hub, Origins: cfg.Broadcast.Clients.Origins,
 		RequestTimeout: cfg.Host.RequestTimeout, MaxSymbols: cfg.Host.Limits.MaxSymbols, Logger: logger.Named("gateway"),
-	})
+	}
+	h.edgeOptions(&opts)
+	h.gateway, err = gateway.New(opts)
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func run(ctx context.Context, cfg *config.Config, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("ready", "url", "http://"+h.gateway.Addr(), "took", time.Since(began).Round(time.Millisecond))
+	logger.Info("ready", "url", h.gateway.URL(), "took", time.Since(began).Round(time.Millisecond))
 	<-ctx.Done()
 	logger.Info("stopping")
 	if err := h.stop(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -138,21 +137,6 @@ func operatorProblem(err error) *problem {
 	p := *problemOf(err)
 	p.detail = err.Error()
 	return &p
-}
-
-// bearer lets those pass who know the admin token. Others learn nothing, not even that there is something here.
-func bearer(token sdk.Secret) fiber.Handler {
-	want := sha256.Sum256([]byte(token.Reveal()))
-	return func(c *fiber.Ctx) error {
-		c.Response().Header.Del(fiber.HeaderAccessControlAllowOrigin)
-		scheme, given, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
-		got := sha256.Sum256([]byte(given))
-		// Digests have one length, so that the comparison tells nothing about that of the token.
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, "Bearer") {
-			return fiber.ErrNotFound
-		}
-		return c.Next()
-	}
 }
 
 // anyone lets everybody pass: who may open the socket is for the file system to say.

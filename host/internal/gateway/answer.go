@@ -27,13 +27,16 @@ var (
 	nameAge          = []byte("Age")
 	nameXCache       = []byte("X-Cache")
 
+	nameRateLimit       = []byte("RateLimit")
+	nameRateLimitPolicy = []byte("RateLimit-Policy")
+
 	nameAccept         = []byte("Accept")
 	nameAcceptEncoding = []byte("Accept-Encoding")
 	nameIfNoneMatch    = []byte("If-None-Match")
 
 	noSniff       = fixed("X-Content-Type-Options", "nosniff")
 	anyOrigin     = fixed("Access-Control-Allow-Origin", "*")
-	exposed       = fixed("Access-Control-Expose-Headers", "ETag, Age, X-Cache, X-Request-Id, Retry-After, RateLimit")
+	exposed       = fixed("Access-Control-Expose-Headers", "ETag, Age, X-Cache, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy")
 	varyAccept    = fixed("Vary", "Accept, Accept-Encoding")
 	noStore       = fixed("Cache-Control", "no-store")
 	revalidate    = fixed("Cache-Control", "no-cache")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
 
 	"github.com/service-islands/islands/sdk"
 )
@@ -26,12 +27,22 @@ type Gateway struct {
 	public *server
 	admin  *server // nil without an admin socket
 
+	proxies      *proxies
+	allowance    *allowance    // nil where clients may ask as often as they like
+	certificates *certificates // nil without TLS
+	strict       header        // Strict-Transport-Security, without a value when browsers are not asked for it
+	door         *door         // nil before Start
+	refusals     refusals
+	lines        *rate.Limiter // of the log about what clients make happen
+	untold       atomic.Uint64
+
 	// base ends when the gateway gives up on the requests that still run.
 	base     context.Context //nolint:containedctx // Every request's context descends from it; Shutdown ends it.
 	giveUp   context.CancelFunc
 	draining atomic.Bool
 	// listeners are the goroutines that read from clients of the live feed.
 	listeners sync.WaitGroup
+	loops     sync.WaitGroup // that last as long as base
 
 	start sync.Once
 	stop  sync.Once
@@ -45,6 +56,7 @@ type limits struct {
 	read      time.Duration
 	write     time.Duration
 	idle      time.Duration
+	hurry     time.Duration // instead of read for who says nothing, and of idle, when there is little room
 	look      time.Duration // between two looks at who exceeds the three before
 	operation time.Duration // of an operator
 	straggler time.Duration // for requests that were given up on to end
@@ -53,7 +65,7 @@ type limits struct {
 func defaultLimits() limits {
 	return limits{
 		header: 16 << 10, body: 64 << 10, read: 10 * time.Second, write: 30 * time.Second, idle: 75 * time.Second,
-		look: time.Second, operation: time.Minute, straggler: time.Second,
+		hurry: 5 * time.Second, look: time.Second, operation: time.Minute, straggler: time.Second,
 	}
 }
 
@@ -90,12 +102,30 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	g := &Gateway{opts: opts, limits: l}
+	if opts.MaxConnections <= 0 {
+		opts.MaxConnections = 32_768
+	}
+	if opts.MaxConnectionsPerAddress <= 0 {
+		opts.MaxConnectionsPerAddress = max(1, opts.MaxConnections/2)
+	}
+	if r := opts.RateLimit; r != nil && (r.Requests < 1 || r.Per <= 0 || r.Burst < 1) {
+		return nil, sdk.Errorf(sdk.InvalidArgument, "a rate limit of %d requests per %s, %d at once, lets nobody in", r.Requests, r.Per, r.Burst)
+	}
+	g := &Gateway{
+		opts: opts, limits: l, proxies: newProxies(opts.TrustedProxies, opts.Forwarded),
+		lines: rate.NewLimiter(linesPerSecond, linesAtOnce),
+	}
+	if opts.RateLimit != nil {
+		g.allowance = newAllowance(*opts.RateLimit)
+	}
+	if opts.TLS != nil && opts.TLS.HSTS > 0 {
+		g.strict = fixed("Strict-Transport-Security", fmt.Sprintf("max-age=%d", int64(opts.TLS.HSTS/time.Second)))
+	}
 	g.base, g.giveUp = context.WithCancel(context.Background())
 	app := g.newApp()
 	g.publicRoutes(app)
 	if opts.AdminToken != "" {
-		g.adminRoutes(app, bearer(opts.AdminToken))
+		g.adminRoutes(app, g.bearer(opts.AdminToken))
 	}
 	g.public = g.newServer(app, true)
 	if opts.AdminSocket != "" {
@@ -105,6 +135,27 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	}
 	return g, nil
 }
+
+// tell logs what clients make happen, so rarely that they cannot fill a disk with it.
+func (g *Gateway) tell(what string, fields ...any) {
+	if !g.lines.Allow() {
+		g.untold.Add(1)
+		return
+	}
+	if untold := g.untold.Swap(0); untold > 0 {
+		fields = append(fields, "more_like_it", untold)
+	}
+	g.opts.Logger.Warn(what, fields...)
+}
+
+// Lines about clients: one every other second, with a burst for what happens once in a while.
+const (
+	linesPerSecond = 0.5
+	linesAtOnce    = 10
+)
+
+// isClosed is whether a listener has ended.
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }
 
 // reserved are the names under /api that no report may have.
 var reserved = map[string]bool{"market-data": true, "candles": true, "history": true, "symbols": true, "stream": true}
@@ -120,6 +171,14 @@ func (g *Gateway) Addr() string {
 	return ""
 }
 
+// URL is how the API is reached. It must not be called before Start or while it runs.
+func (g *Gateway) URL() string {
+	if g.opts.TLS != nil {
+		return "https://" + g.Addr()
+	}
+	return "http://" + g.Addr()
+}
+
 // Start listens, on the address of the API and on the admin socket, and returns when both are open. It may be called
 // once; when it fails nothing is left open.
 func (g *Gateway) Start() error {
@@ -132,17 +191,33 @@ func (g *Gateway) listen() error {
 	if g.base.Err() != nil {
 		return errors.New("the gateway was shut down")
 	}
+	if g.opts.TLS != nil {
+		certificates, err := loadCertificates(*g.opts.TLS, g.opts.Logger, time.Now)
+		if err != nil {
+			return err
+		}
+		g.certificates = certificates
+	}
 	var config net.ListenConfig
-	public, err := config.Listen(g.base, "tcp", g.opts.Listen)
+	listener, err := config.Listen(g.base, "tcp", g.opts.Listen)
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", g.opts.Listen, err)
 	}
+	g.door = newDoor(listener.(*net.TCPListener), g.opts.MaxConnections, g.opts.MaxConnectionsPerAddress, g.proxies, g.tell) //nolint:forcetypeassert // That is what "tcp" is.
+	var public net.Listener = g.door
+	if g.certificates != nil {
+		public = &secureDoor{door: g.door, config: g.certificates.config()}
+	}
+	g.public.watch.pressed = g.door.pressed
 	if g.admin != nil {
 		admin, err := listenAdmin(g.base, g.opts.AdminSocket)
 		if err != nil {
 			return errors.Join(fmt.Errorf("opening the admin socket: %w", err), public.Close())
 		}
-		g.admin.serve(admin)
+		g.admin.serve(&peerDoor{UnixListener: admin.(*net.UnixListener), g: g}) //nolint:forcetypeassert // That is what "unix" is.
+	}
+	if g.certificates != nil {
+		g.loops.Go(func() { g.certificates.run(g.base) })
 	}
 	if g.opts.Feed != nil {
 		g.opts.Feed.Start()
@@ -203,6 +278,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		}
 		both.Wait()
 		g.giveUp()
+		g.loops.Wait()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limits.straggler)
 		defer cancel()
 		for i, s := range []*server{g.public, g.admin} {

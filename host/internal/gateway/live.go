@@ -33,7 +33,7 @@ func (g *Gateway) admit(c *fiber.Ctx) (netip.Addr, error) {
 			detail: "Pages of this origin may not connect to the live feed.",
 		}
 	}
-	from := addressOf(c.Context().RemoteAddr())
+	from := g.proxies.client(c.Context())
 	return from, crowded(g.opts.Feed.Full(from))
 }
 
@@ -53,14 +53,6 @@ func crowded(err error) error {
 		return err
 	}
 	return p
-}
-
-// addressOf returns the IP address of a peer, the zero address when it has none.
-func addressOf(peer net.Addr) netip.Addr {
-	if tcp, ok := peer.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }
 
 // allowsOrigin reports whether a page of an origin may connect. Patterns are "*", scheme://host[:port], or that with a
@@ -116,7 +108,10 @@ func takeOver(raw, hijacked net.Conn) (*socket, []byte, error) {
 			break
 		}
 	}
-	return newSocket(raw), first, raw.SetDeadline(time.Time{})
+	if err := raw.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, err
+	}
+	return newSocket(raw), first, nil
 }
 
 // listens counts a client whose connection is read in a goroutine of its own, so that the server can let go of everything

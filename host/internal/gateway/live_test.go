@@ -59,11 +59,23 @@ func (l *logLines) with(text string) (lines []string) {
 // startLive starts a gateway whose feed knows btc and eth, both at 0.
 func startLive(t *testing.T, o hub.Options, origins ...string) *liveFeed {
 	t.Helper()
+	opts := options(newFakeMarket())
+	opts.Origins = origins
+	return startFeed(t, o, opts)
+}
+
+// startLiveWith starts a gateway as its options say, whose feed knows btc and eth, both at 0.
+func startLiveWith(t *testing.T, opts Options) *liveFeed {
+	t.Helper()
+	return startFeed(t, hub.Options{}, opts)
+}
+
+func startFeed(t *testing.T, o hub.Options, opts Options) *liveFeed {
+	t.Helper()
 	log := &logLines{}
 	o.Symbols = append(o.Symbols, "btc", "eth")
 	o.Logger = hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Info})
-	opts := options(newFakeMarket())
-	opts.Feed, opts.Origins, opts.Logger = hub.New(o), origins, o.Logger
+	opts.Feed, opts.Logger = hub.New(o), o.Logger
 	l := &liveFeed{hub: opts.Feed, log: log}
 	zero := quote("eth", 0, 0)
 	l.hub.Publish(hub.Tick{Epoch: "a", At: now, Whole: true, Quotes: []hub.Item{quote("btc", 0, 0), zero}, Global: zero.JSON})

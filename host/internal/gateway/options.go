@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -114,6 +115,21 @@ type Options struct {
 	// Origins are the pages that may connect to the feed: "*", scheme://host[:port], or that with a host of "*.domain". What
 	// sends no origin may always.
 	Origins []string
+
+	// TrustedProxies are the peers that are believed about whom they speak for. They say so in X-Forwarded-For, or in
+	// Forwarded (RFC 7239) when that is true; the other field is not looked at.
+	TrustedProxies []netip.Prefix
+	Forwarded      bool
+	// RateLimit bounds how often a client may ask; nil for no bound.
+	RateLimit *RateLimit
+	// TLS has the API served over TLS; nil for plain HTTP.
+	TLS *TLS
+	// MaxConnections is how many connections the API has at once; 32,768 when zero. MaxConnectionsPerAddress is how many of
+	// them an IPv4 address or an IPv6 network of 64 bits may have, trusted proxies aside; half of them when zero.
+	MaxConnections, MaxConnectionsPerAddress int
+	// RefusePeer says why a process may not use the admin socket although its user could, empty when it may. Where the
+	// system does not tell who connects, nobody is asked.
+	RefusePeer func(pid, uid int) (why string)
 
 	// RequestTimeout bounds one request of the API; 10 s when zero. What an operator asks for may take a minute.
 	RequestTimeout time.Duration

@@ -71,18 +71,44 @@ func (g *Gateway) serve(rctx *fasthttp.RequestCtx, w *watch, routes fasthttp.Req
 	}
 	defer g.end(rctx, w, &id, started)
 	always(rctx, &id)
+	var refusal *problem
 	if public {
 		anyOrigin.set(&rctx.Response.Header)
 		exposed.set(&rctx.Response.Header)
-		if rctx.IsGet() && g.warm(rctx) {
-			return
+		if g.strict.value != nil {
+			g.strict.set(&rctx.Response.Header)
 		}
+		if g.allowance == nil {
+			if rctx.IsGet() && g.warm(rctx) {
+				return
+			}
+		} else {
+			client := clientOf(g.proxies.client(rctx))
+			if refusal = g.pays(rctx, client, warmPrice); refusal == nil {
+				if rctx.IsGet() && g.warm(rctx) {
+					return
+				}
+				if !paysWarm(rctx) {
+					if refusal = g.pays(rctx, client, wholePrice-warmPrice); refusal == nil {
+						defer g.settle(rctx, client)
+					} else {
+						g.allowance.give(client, warmPrice) // A refusal costs nothing.
+					}
+				}
+			}
+		}
+	} else if conn, ok := rctx.Conn().(*peerConn); ok && conn.why != "" {
+		refusal = refusedPeer
 	}
 	intime := w.step(rctx.Conn(), working)
 	g.begin(rctx, &id)
 	if !intime {
 		rctx.SetConnectionClose()
 		g.fail(rctx, fiber.ErrRequestTimeout)
+		return
+	}
+	if refusal != nil {
+		g.fail(rctx, refusal)
 		return
 	}
 	if method := rctx.Method(); !rctx.IsGet() && !rctx.IsHead() && !rctx.IsPost() {
@@ -165,7 +191,8 @@ func (g *Gateway) end(rctx *fasthttp.RequestCtx, w *watch, id *requestID, starte
 	}
 	if !started.IsZero() {
 		g.opts.Logger.Debug("request", "method", string(rctx.Method()), "path", instance(rctx.URI().PathOriginal()),
-			"status", rctx.Response.StatusCode(), "duration", time.Since(started), "request_id", id.String())
+			"status", rctx.Response.StatusCode(), "duration", time.Since(started), "request_id", id.String(),
+			"address", g.proxies.client(rctx).String())
 	}
 }
 

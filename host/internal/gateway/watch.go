@@ -11,13 +11,16 @@ import (
 
 // watch sees to it that no connection of a server takes longer than it may. fasthttp can do that with deadlines, three of
 // them per request; a stamp per step and one look at all connections now and then cost a tenth of that. Nothing is cut
-// before its time, and nothing later than two looks after it.
+// before its time, and nothing later than two looks after it. When there is little room left for new connections, those that
+// do nothing have less time.
 //
 // fasthttp reports a connection as new when it is accepted, as active when the first byte of a request has arrived, which
 // is before its header is read, and as idle when the answer has been handed to the kernel or waits for that of a
 // pipelined request. The two steps between, the handler and the writing, are told by the handler itself.
 type watch struct {
 	limits limits
+	// pressed is whether there is little room for more connections; nil for never.
+	pressed func() bool
 	// clock is the time of the last look, as a stamp without a phase. It counts looks, so that it never runs ahead of the
 	// real time: after a pause in which nobody looked, no connection seems older than it was seen to be.
 	clock atomic.Uint64
@@ -139,12 +142,20 @@ func (w *watch) look(now uint64) {
 		// A stamp is as old as the look before it, at most.
 		return now-timeOf(stamp) >= ticks(limit+w.limits.look)
 	}
+	silence, rest := w.limits.read, w.limits.idle
+	if w.pressed != nil && w.pressed() {
+		silence, rest = min(silence, w.limits.hurry), min(rest, w.limits.hurry)
+	}
 	w.conns.Range(func(_, value any) bool {
 		c := value.(*watched)
 		stamp := c.at.Load()
 		switch phaseOf(stamp) {
 		case opened, reading:
-			if late(stamp, w.limits.read) && c.at.CompareAndSwap(stamp, stampOf(refused, now)) {
+			limit := w.limits.read
+			if phaseOf(stamp) == opened {
+				limit = silence
+			}
+			if late(stamp, limit) && c.at.CompareAndSwap(stamp, stampOf(refused, now)) {
 				// The server sees a read that timed out, and says so to the client.
 				_ = c.conn.SetReadDeadline(longAgo) // It fails only for a connection that is closed.
 			}
@@ -153,7 +164,7 @@ func (w *watch) look(now uint64) {
 				c.cut(stamp)
 			}
 		case idle:
-			if late(stamp, w.limits.idle) {
+			if late(stamp, rest) {
 				c.cut(stamp)
 			}
 		case working, cut:

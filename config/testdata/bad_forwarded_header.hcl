@@ -1,0 +1,3 @@
+host {
+  forwarded_header = "x-real-ip"
+}

@@ -1,0 +1,5 @@
+host {
+  rate_limit {
+    per = "1s"
+  }
+}

@@ -1,0 +1,7 @@
+host {
+  tls {
+    cert_file = ""
+    key_file  = "key.pem"
+    hsts      = "-1s"
+  }
+}
