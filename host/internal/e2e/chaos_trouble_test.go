@@ -40,6 +40,7 @@ func startDirector(t *testing.T, names ...string) *director {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		_, _ = io.WriteString(w, d.begins[r.PathValue("name")])
+		delete(d.begins, r.PathValue("name"))
 	})
 	mux.HandleFunc("GET /{name}/next", func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -65,7 +66,7 @@ func startDirector(t *testing.T, names ...string) *director {
 	return d
 }
 
-// begin says how an island starts from now on.
+// begin says how an island starts the next time.
 func (d *director) begin(name, how string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,21 +156,24 @@ func (h *host) crashes(t *testing.T, name string) []crash {
 	return reports.Crashes
 }
 
+// trouble is a way for a process to misbehave. It begins with the next life of an island, or in this one by an order, or is done
+// to it from outside.
+type trouble struct {
+	name, begin, order string
+	done               func(pid int)
+	// cause and says are the class of the crash and what its report tells.
+	cause string
+	says  []string
+}
+
 // TestChaosHostileProcesses has islands misbehave in every way that a process can: the host lives, the report of each says what
 // happened, each is mended by its next start, and the other islands and their clients notice nothing.
 func TestChaosHostileProcesses(t *testing.T) {
 	t.Parallel()
-	// A trouble begins with the next life of an island, or in this one by an order, or is done to it from outside.
-	troubles := []struct {
-		name         string
-		begin, order string
-		done         func(t *testing.T, h *host, pid int)
-		cause        string
-		says         []string
-	}{
-		{name: "frozen", cause: "hang", says: []string{"goroutine "}, done: func(_ *testing.T, _ *host, pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) }},
-		{name: "killed", cause: "signal", says: []string{"killed"}, done: func(_ *testing.T, _ *host, pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }},
-		{name: "aborted", cause: "exit", says: []string{"SIGABRT", "goroutine "}, done: func(_ *testing.T, _ *host, pid int) { _ = syscall.Kill(pid, syscall.SIGABRT) }},
+	troubles := []trouble{
+		{name: "frozen", cause: "hang", says: []string{"goroutine "}, done: func(pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) }},
+		{name: "killed", cause: "signal", says: []string{"killed"}, done: func(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }},
+		{name: "aborted", cause: "exit", says: []string{"SIGABRT", "goroutine "}, done: func(pid int) { _ = syscall.Kill(pid, syscall.SIGABRT) }},
 		{name: "mute", begin: "mute", cause: "start", says: []string{"timeout"}},
 		{name: "babble", begin: "babble", cause: "start", says: []string{"did not shake hands"}},
 		{name: "binary", begin: "binary", cause: "start", says: []string{"did not shake hands"}},
@@ -190,8 +194,8 @@ func TestChaosHostileProcesses(t *testing.T) {
 	// These are no reason to end an island.
 	harmless := []string{"shout", "levels", "panics", "fails"}
 	var names []string
-	for _, trouble := range troubles {
-		names = append(names, trouble.name)
+	for _, c := range troubles {
+		names = append(names, c.name)
 	}
 	names = append(names, harmless...)
 
@@ -200,48 +204,47 @@ func TestChaosHostileProcesses(t *testing.T) {
 	requests := startLoad(t, h, 2, "/api/crypto-report/btc", "/api/market-data/eth")
 	before, start := footprintOf(t, h), h.pids(t)
 	t.Run("troubles", func(t *testing.T) {
-		for _, trouble := range troubles {
-			t.Run(trouble.name, func(t *testing.T) {
+		for _, c := range troubles {
+			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				d.begin(trouble.name, trouble.begin)
+				d.begin(c.name, c.begin)
 				var offspring int
 				switch {
-				case trouble.done != nil:
-					trouble.done(t, h, start[trouble.name])
-				case trouble.begin != "":
-					_ = syscall.Kill(start[trouble.name], syscall.SIGKILL)
+				case c.done != nil:
+					c.done(start[c.name])
+				case c.begin != "":
+					_ = syscall.Kill(start[c.name], syscall.SIGKILL)
 				default:
-					d.order(t, trouble.name, trouble.order)
+					d.order(t, c.name, c.order)
 				}
-				if strings.HasSuffix(trouble.order, "grandchild") || trouble.order == "runaway" {
+				if strings.HasSuffix(c.order, "grandchild") || c.order == "runaway" {
 					var err error
-					if offspring, err = strconv.Atoi(d.hear(t, trouble.name)); err != nil {
+					if offspring, err = strconv.Atoi(d.hear(t, c.name)); err != nil {
 						t.Fatal(err)
 					}
-					if trouble.order == "runaway" {
+					if c.order == "runaway" {
 						t.Cleanup(func() { _ = syscall.Kill(offspring, syscall.SIGKILL) })
 					}
 				}
 				eventually(t, 90*time.Second, "a report", func() error {
-					all := h.crashes(t, trouble.name)
-					for _, c := range all {
-						if c.Cause == trouble.cause && holdsAll(c.String()+c.Error+c.Stderr+c.Stack, trouble.says) {
+					all := h.crashes(t, c.name)
+					for _, report := range all {
+						if report.Cause == c.cause && holdsAll(report.String()+report.Error+report.Stderr+report.Stack, c.says) {
 							return nil
 						}
 					}
 					return fmt.Errorf("%v", all)
 				})
-				d.begin(trouble.name, "")
-				if trouble.begin != "" {
-					h.cli(t, "restart", trouble.name)
+				if c.cause == "configuration" { // Nobody tries that again by themselves.
+					h.cli(t, "restart", c.name)
 				}
 				eventually(t, 60*time.Second, "mended", func() error {
-					if pid := h.pids(t)[trouble.name]; pid == 0 || pid == start[trouble.name] {
+					if pid := h.pids(t)[c.name]; pid == 0 || pid == start[c.name] {
 						return fmt.Errorf("process %d", pid)
 					}
 					return nil
 				})
-				if offspring != 0 && trouble.order == "grandchild" {
+				if offspring != 0 && c.order == "grandchild" {
 					eventually(t, 10*time.Second, "its child ends with it", func() error { return gone(offspring) })
 				}
 				if err := gone(offspring); offspring != 0 && err != nil {
@@ -263,16 +266,7 @@ func TestChaosHostileProcesses(t *testing.T) {
 	requests.stop()
 	now := h.pids(t)
 	for name, pid := range start {
-		if !slices.ContainsFunc(troubles, func(c struct {
-			name         string
-			begin, order string
-			done         func(t *testing.T, h *host, pid int)
-			cause        string
-			says         []string
-		},
-		) bool {
-			return c.name == name
-		}) && now[name] != pid {
+		if now[name] != pid && !slices.ContainsFunc(troubles, func(c trouble) bool { return c.name == name }) {
 			t.Errorf("%s: process %d became %d", name, pid, now[name])
 		}
 	}

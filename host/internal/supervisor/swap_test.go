@@ -23,7 +23,7 @@ func (b *bench) answers(name string) (stop func() int) {
 	var asking sync.WaitGroup
 	answered := 0
 	asking.Go(func() {
-		for ctx.Err() == nil {
+		for first := true; first || ctx.Err() == nil; first = false { // Once at least, however soon it is stopped.
 			island, err := b.Island(name)
 			if err != nil {
 				b.t.Errorf("nobody answers for %q: %v", name, err)
