@@ -35,6 +35,11 @@ func TestMain(m *testing.M) {
 		if err := build(dir); err != nil {
 			return fail(err)
 		}
+		for _, dir := range []string{dir, filepath.Join(dir, "plugins")} { // Some hosts are of another user.
+			if err := os.Chmod(dir, 0o755); err != nil {
+				return fail(err)
+			}
+		}
 		status := m.Run()
 		if err := goleak.Find(); err != nil && status == 0 {
 			return fail(err)
@@ -88,12 +93,18 @@ type program struct {
 // launch starts a program and collects its lines. It is killed when the test ends, unless it has ended before.
 func launch(t *testing.T, env map[string]string, name string, args ...string) *program {
 	t.Helper()
+	return launchAs(t, nil, env, name, args...)
+}
+
+// launchAs starts a program as another user, nil for the test's own.
+func launchAs(t *testing.T, user *syscall.Credential, env map[string]string, name string, args ...string) *program {
+	t.Helper()
 	p := &program{cmd: exec.Command(filepath.Join(bin, name), args...), done: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for k, v := range env {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +324,12 @@ type host struct {
 // of its own, unless env names one.
 func startHost(t *testing.T, m *market, env map[string]string) *host {
 	t.Helper()
+	return startHostAs(t, nil, m, env)
+}
+
+// startHostAs starts a host as another user, nil for the test's own.
+func startHostAs(t *testing.T, user *syscall.Credential, m *market, env map[string]string) *host {
+	t.Helper()
 	h := &host{env: map[string]string{"ISLANDS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", "LOG_LEVEL": "info"}}
 	if m != nil {
 		for k, v := range m.env {
@@ -326,7 +343,7 @@ func startHost(t *testing.T, m *market, env map[string]string) *host {
 		h.env["ISLANDS_DATA_DIR"] = dataDir(t)
 	}
 	h.data = h.env["ISLANDS_DATA_DIR"]
-	h.program = launch(t, h.env, "islands", "run", "--config", h.config())
+	h.program = launchAs(t, user, h.env, "islands", "run", "--config", h.config())
 	var line struct {
 		URL string `json:"url"`
 	}

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// nobody is the user that owns nothing.
+const nobody = 65534
+
+// innocent are the variables that an island may see: what a program needs, what Serve needs, and what its own block gives it.
+var innocent = []string{"PATH", "HOME", "GOMEMLIMIT", "GOMAXPROCS", "ISLANDS_LIFELINE_FD", "ISLANDS_LOG_LEVEL", "SERVICE_ISLANDS_ISLAND", "TROUBLE"}
+
+// TestChaosSpy has an island try what no island should be able to do to its host, its neighbours and the machine, once with a
+// host of the test's own user and, where that is root, once with one of a plain user's. What must be refused is held against a
+// table; the rest is printed, for the threat model.
+func TestChaosSpy(t *testing.T) {
+	t.Parallel()
+	users := map[string]*syscall.Credential{"own": nil}
+	if os.Getuid() == 0 {
+		users = map[string]*syscall.Credential{"root": nil, "plain": {Uid: nobody, Gid: nobody}}
+	}
+	for name, user := range users {
+		t.Run(name, func(t *testing.T) { spied(t, user) })
+	}
+}
+
+// spied runs a host as a user and has an island of it spy.
+func spied(t *testing.T, user *syscall.Credential) {
+	t.Helper()
+	const token, secret = "the-token-of-the-operator", "the-secret-of-an-island"
+	m, d := startMarket(t), startDirector(t, "spy")
+	config := d.troubled(t, "spy")
+	folder, data := dataDir(t), dataDir(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), `env    = { TROUBLE =`, `config {
+    secret = "`+secret+`"
+  }
+  env    = { TROUBLE =`, 1))
+	config = filepath.Join(folder, "islands.hcl")
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if user != nil {
+		for _, path := range []string{folder, data, config} {
+			if err := os.Chown(path, int(user.Uid), int(user.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h := startHostAs(t, user, m, map[string]string{
+		"ISLANDS_CONFIG": config, "ISLANDS_DATA_DIR": data, "ISLANDS_ADMIN_TOKEN": token, "DATABASE_PASSWORD": "the-password",
+	})
+	h.ok(t, "/api/crypto-report/btc")
+	// There is to be a crash report to read.
+	first := h.pids(t)
+	_ = syscall.Kill(first["report-generator"], syscall.SIGKILL)
+	before := allRun(t, h, map[string]int{"report-generator": first["report-generator"]})
+	d.order(t, "spy", "spy")
+	var found map[string]string
+	if err := json.Unmarshal([]byte(d.hear(t, "spy")), &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range slices.Sorted(maps.Keys(found)) {
+		t.Logf("%-24s %s", what, found[what])
+	}
+	refused := []string{"admin socket", "sibling's sockets"}
+	for _, of := range []string{"host's ", "sibling's "} {
+		for _, what := range []string{"memory", "environment", "files", "root", "trace", "signal"} {
+			refused = append(refused, of+what)
+		}
+	}
+	for _, what := range refused {
+		if !strings.HasPrefix(found[what], "refused: ") {
+			t.Errorf("%s: %s", what, found[what])
+		}
+	}
+	for name := range strings.FieldsSeq(found["environment"]) {
+		if !slices.Contains(innocent, name) && !strings.HasPrefix(name, "PLUGIN_") {
+			t.Errorf("the environment holds %s", name)
+		}
+	}
+	if now := h.pids(t); !maps.Equal(now, before) {
+		t.Errorf("%v became %v", before, now)
+	}
+}
