@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,6 +35,13 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		bin = dir
+		// Most tests wait for most of their time, for timers and for what processes do.
+		flag.Parse()
+		if at := flag.Lookup("test.parallel"); at != nil && at.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+			if err := at.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))); err != nil {
+				return fail(err)
+			}
+		}
 		if err := build(dir); err != nil {
 			return fail(err)
 		}
