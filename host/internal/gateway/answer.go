@@ -44,6 +44,8 @@ var (
 		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	noReferrer = fixed("Referrer-Policy", "no-referrer")
 	noFrames   = fixed("X-Frame-Options", "DENY")
+	ownWindow  = fixed("Cross-Origin-Opener-Policy", "same-origin")
+	noDevices  = fixed("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 )
 
 // jsonType is the content type of everything that is not a report.
@@ -86,6 +88,8 @@ func (g *Gateway) writeAnswer(rctx *fasthttp.RequestCtx, answer *Answer) {
 		contentPolicy.set(h)
 		noReferrer.set(h)
 		noFrames.set(h)
+		ownWindow.set(h)
+		noDevices.set(h)
 	}
 	rctx.Response.SetBodyRaw(body)
 }

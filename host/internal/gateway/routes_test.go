@@ -16,6 +16,8 @@ func TestRoutesAskTheMarket(t *testing.T) {
 		"upper case":        {"/api/crypto-report/BTC?vs_currency=EUR", "report crypto-report btc eur json", "", ""},
 		"format":            {"/api/crypto-report/btc?format=md", "report crypto-report btc usd md", "Content-Type", "text/markdown; charset=utf-8"},
 		"format over type":  {"/api/crypto-report/btc?format=html", "report crypto-report btc usd html", "Content-Security-Policy", string(contentPolicy.value)},
+		"a page's window":   {"/api/crypto-report/btc?format=html", "report crypto-report btc usd html", "Cross-Origin-Opener-Policy", "same-origin"},
+		"a page's devices":  {"/api/crypto-report/btc?format=html", "report crypto-report btc usd html", "Permissions-Policy", string(noDevices.value)},
 		"analysis":          {"/api/technical-analysis/btc", "report technical-analysis btc usd json", "", ""},
 		"quote":             {"/api/market-data/eth?source=coingecko-source", "quote eth usd coingecko-source", "", ""},
 		"global":            {"/api/market-data/global?vs_currency=btc", "global btc", "", ""},
