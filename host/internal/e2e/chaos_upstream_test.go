@@ -80,7 +80,7 @@ func TestChaosUpstreams(t *testing.T) {
 	for _, path := range []string{"/api/market-data/%s", "/api/crypto-report/%s", "/api/candles/%s?interval=1d&limit=30", "/api/technical-analysis/%s"} {
 		askers.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				figures.ask(t, h, fmt.Sprintf(path, symbols[i%len(symbols)]))
+				figures.ask(ctx, t, h, fmt.Sprintf(path, symbols[i%len(symbols)]))
 				time.Sleep(20 * time.Millisecond)
 			}
 		})
@@ -206,9 +206,9 @@ type witness struct {
 }
 
 // ask asks for an answer and keeps its figures. What cannot be answered is refused in the proper way.
-func (w *witness) ask(t *testing.T, h *host, path string) {
+func (w *witness) ask(ctx context.Context, t *testing.T, h *host, path string) {
 	t.Helper()
-	r, err := ask(context.WithoutCancel(t.Context()), http.MethodGet, h.url+path, nil)
+	r, err := ask(context.WithoutCancel(ctx), http.MethodGet, h.url+path, nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.answers++
