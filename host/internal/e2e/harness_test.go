@@ -75,7 +75,7 @@ func build(dir string) error {
 		{"-o", filepath.Join(dir, "islands"), "./host"},
 		{"-o", plugins + "/", "./plugins/...", "./examples/fear-greed"},
 		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
-		{"-o", plugins + "/", "./host/internal/e2e/testdata/trouble"},
+		{"-o", plugins + "/", "./host/internal/e2e/testdata/trouble", "./sdk/process/testdata/raw"},
 	} {
 		flags, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, "0"
 		if full && !strings.Contains(args[len(args)-1], "marketsim") && !strings.Contains(args[len(args)-1], "testdata") {

@@ -27,7 +27,7 @@ func misbehave() error {
 	switch *order {
 	case "panics":
 		panic("a panic in every call")
-	case "hangs":
+	case "hangs": // Also when it is asked how it is.
 		select {}
 	case "fails":
 		return sdk.Errorf(sdk.Internal, "it fails")
@@ -65,6 +65,9 @@ type island struct{ plain }
 const price = 4242.25
 
 func (i *island) Quotes(_ context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
+	if behaves("never returns") {
+		select {}
+	}
 	if err := misbehave(); err != nil {
 		return nil, err
 	}
