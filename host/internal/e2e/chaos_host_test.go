@@ -165,7 +165,7 @@ func TestChaosTerminated(t *testing.T) {
 		})
 	}
 	eventually(t, 20*time.Second, "requests under way", func() error {
-		if calls := m.calls(t); calls < 3 {
+		if calls := m.callsOf(t, ""); calls < 3 {
 			return fmt.Errorf("%d calls", calls)
 		}
 		return nil
@@ -196,15 +196,15 @@ func TestChaosTerminated(t *testing.T) {
 	eventually(t, 5*time.Second, "nothing is left", func() error { return nothingLeft(h.data) })
 }
 
-// calls counts the calls to the market since the last time, and forgets none.
-func (m *market) calls(t *testing.T) (n int) {
+// callsOf counts the calls to a service of the market, since they were forgotten the last time, and forgets none.
+func (m *market) callsOf(t *testing.T, service string) (n int) {
 	t.Helper()
 	r, err := ask(t.Context(), http.MethodGet, m.url+"/_sim/requests", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, count := range r.json(t) {
-		if count, ok := count.(float64); ok {
+	for route, count := range r.json(t) {
+		if count, ok := count.(float64); ok && strings.HasPrefix(route, service) {
 			n += int(count)
 		}
 	}

@@ -365,46 +365,45 @@ func TestChaosBans(t *testing.T) {
 			settled(t, h)
 			m.requests(t)
 			m.fault(t, tt.fault)
-			calls := func() (n int) {
-				for route, count := range m.requests(t) {
-					if strings.HasPrefix(route, tt.service) {
-						n += count
-					}
-				}
-				return n
-			}
 			path := "/api/market-data/btc?source=" + tt.source
-			began := time.Now()
-			var refused time.Time
-			eventually(t, 30*time.Second, "sent away", func() error {
-				h.get(t, path)
-				if n := calls(); n == 0 {
-					return fmt.Errorf("not asked yet")
+			ctx, cancel := context.WithCancel(t.Context())
+			var asking sync.WaitGroup
+			for _, path := range []string{path, "/api/market-data/eth"} {
+				asking.Go(func() {
+					for ctx.Err() == nil {
+						_, _ = ask(ctx, http.MethodGet, h.url+path, nil)
+						time.Sleep(50 * time.Millisecond)
+					}
+				})
+			}
+			// Each call happened after the look before the one that saw it.
+			var first, second time.Time
+			eventually(t, 60*time.Second, "asked again", func() error {
+				looked := time.Now()
+				calls := m.callsOf(t, tt.service)
+				switch {
+				case calls == 0:
+					first = looked
+				case calls > 1 && second.IsZero():
+					second = time.Now()
 				}
-				refused = time.Now()
+				if second.IsZero() {
+					return fmt.Errorf("%d calls", calls)
+				}
 				return nil
 			})
-			asked := 0
-			for time.Since(refused) < sentAway-500*time.Millisecond-refused.Sub(began) {
-				h.get(t, path)
-				h.get(t, "/api/market-data/eth")
-				asked += calls()
-				time.Sleep(50 * time.Millisecond)
+			cancel()
+			asking.Wait()
+			t.Logf("asked again %v after it was sent away for %v", second.Sub(first).Round(100*time.Millisecond), sentAway)
+			if second.Sub(first) < sentAway {
+				t.Errorf("asked %v after it was sent away for %v: %v", second.Sub(first), sentAway, m.requests(t))
 			}
-			if asked > 0 {
-				t.Errorf("asked %d times while it was sent away", asked)
-			}
-			eventually(t, 40*time.Second, "asked again", func() error {
-				h.get(t, path)
-				if n := calls(); n == 0 {
-					return fmt.Errorf("not yet")
+			eventually(t, 60*time.Second, "answered again", func() error {
+				if r := h.get(t, path); r.status != http.StatusOK {
+					return fmt.Errorf("%d %s", r.status, r.body)
 				}
 				return nil
 			})
-			t.Logf("asked again %v after it was sent away for %v", time.Since(began).Round(100*time.Millisecond), sentAway)
-			if r := h.get(t, path); r.status != http.StatusOK {
-				t.Errorf("%d %s", r.status, r.body)
-			}
 		})
 	}
 }
