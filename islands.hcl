@@ -19,6 +19,7 @@ host {
   last_source_timeout = "8s"     # for the last source in line
   shutdown_timeout    = "15s"
   negative_ttl        = "1m"     # how long "no such asset" is remembered
+  watch               = false    # reload this file by itself when it changes; "islands reload" and SIGHUP always do
 
   # Finished answers in the host's own memory.
   near_cache {

@@ -68,8 +68,10 @@ type Host struct {
 	LastSourceTimeout time.Duration
 	// NegativeTTL is how long "there is no such asset" is remembered; default 1 min.
 	NegativeTTL time.Duration
-	NearCache   NearCache
-	Limits      Limits
+	// Watch is whether the host reloads the file by itself when it changes; default false.
+	Watch     bool
+	NearCache NearCache
+	Limits    Limits
 	// TrustedProxies are the networks of the peers that are believed when they say for whom they speak; none by default,
 	// and never everybody. An address alone is a network of one.
 	TrustedProxies []netip.Prefix

@@ -35,7 +35,7 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 		Limits:            Limits{MaxSymbols: 250, MaxColdRequests: 256},
 	}
 	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "shutdown_timeout",
-		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "trusted_proxies", "forwarded_header"),
+		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "watch", "trusted_proxies", "forwarded_header"),
 		"log", "near_cache", "limits", "tls", "rate_limit"))
 	if r.text("listen", &h.Listen) && !listenable(h.Listen) {
 		l.problem(r.where("listen"), "Bad address", "%q wants HOST:PORT such as \"127.0.0.1:3000\", not %q.", "listen", h.Listen)
@@ -50,6 +50,7 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 	l.keepSecret(token)
 	r.duration("shutdown_timeout", &h.ShutdownTimeout)
 	r.duration("negative_ttl", &h.NegativeTTL)
+	r.boolean("watch", &h.Watch)
 	l.hostTimeouts(r, &h)
 	l.hostLog(l.read(r.sub("log"), attributes("level", "format")), &h)
 

@@ -156,7 +156,7 @@ func TestRefusalsAreShown(t *testing.T) {
 		},
 		{
 			"an island that the host was started without", "crash cache", 404, `{"title":"Not found","detail":"no island \"cache\""}`,
-			"Not found: no island \"cache\"\n  the configuration has it: restart the host to take it in",
+			"Not found: no island \"cache\"\n  the configuration has it: \"islands reload\" takes it in",
 		},
 		{
 			"a disabled island", "restart fear-greed", 404, `{"title":"Not found","detail":"island \"fear-greed\" is disabled"}`,

@@ -32,7 +32,7 @@ Exit status:
 
 // remoteCommands are those that speak with a running host.
 func remoteCommands() []*cobra.Command {
-	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newSwap(), newCache()}
+	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newSwap(), newReload(), newCache()}
 }
 
 // remote is what commands that speak with a running host have in common.
@@ -159,6 +159,25 @@ configuration gives the island, if it gives one, unless --sha256 says another.`,
 	}.command(changeTimeout)
 }
 
+func newReload() *cobra.Command {
+	return remote{
+		Command: &cobra.Command{
+			Use: "reload", Short: "Make the running host what its configuration says now, without a request that fails",
+			Long: `Reload reads the configuration as the start of the host does. Islands whose block or binary has changed are replaced, new
+ones started, those that are gone or disabled stopped; all others go on untouched. Who is asked for what, strategies,
+reports and the symbols of the live feed change at once. When the file is wrong, or an island cannot be what it says,
+nothing has changed.
+
+The host does the same on SIGHUP, and by itself when the configuration says watch = true in its block "host".`,
+			Args: cobra.NoArgs,
+		},
+		ask: func(ctx context.Context, host *adminClient, _ []string) ([]byte, error) {
+			return host.change(ctx, "/admin/reload", struct{}{})
+		},
+		show: showReload,
+	}.command(changeTimeout)
+}
+
 // newIslandChange returns a command that changes one island and waits for the outcome.
 func newIslandChange(verb, short string) *cobra.Command {
 	return remote{
@@ -227,7 +246,7 @@ func (a *adminClient) explain(err error, name string) error {
 	case !errors.As(err, &r) || r.status != http.StatusNotFound:
 		return err
 	case slices.Contains(a.enabled, name):
-		return fmt.Errorf("%w\n  the configuration has it: restart the host to take it in", err)
+		return fmt.Errorf("%w\n  the configuration has it: \"islands reload\" takes it in", err)
 	case slices.Contains(a.islands, name):
 		return err
 	default:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -304,6 +305,24 @@ func showIslandChange(w io.Writer, answer []byte, _ time.Time) error {
 		return err
 	}
 	_, err := fmt.Fprintln(w, printable(done.Island), printable(done.Result))
+	return err
+}
+
+func showReload(w io.Writer, answer []byte, _ time.Time) error {
+	var done reloaded
+	if err := understand(answer, &done); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if done.Result == "unchanged" {
+		out.WriteString("The configuration is what it was.\n")
+	}
+	for _, what := range done.lists() {
+		if len(what.names) > 0 {
+			fmt.Fprintf(&out, "%-14s %s\n", what.title+":", strings.Join(what.names, ", "))
+		}
+	}
+	_, err := fmt.Fprint(w, printable(cmp.Or(out.String(), "no islands\n")))
 	return err
 }
 

@@ -11,4 +11,10 @@
 // accident. The lock also makes it safe to sweep, at start, the sockets that a killed host left behind. Sockets live in
 // the data directory's run folder, or, where their path would be too long for the kernel, in a folder named after it in
 // the user's runtime directory; the CLI finds them by the same rule.
+//
+// A reload (reload.go) goes through the whole host in one order: the file is read and checked, the supervisor starts every
+// new generation, everybody is made to ask by the new configuration, and only once nothing is under way by the old one
+// do the islands end that it named. Whatever fails before the second step has changed nothing; nothing after it can fail.
+// What is right now is behind one pointer (host.config); what only a start takes in is compared with what the host was
+// started with, and told each time.
 package main

@@ -9,7 +9,7 @@ import (
 
 // edgeOptions tells the gateway who connects, how, and how often.
 func (h *host) edgeOptions(opts *gateway.Options) {
-	cfg := h.cfg.Host
+	cfg := h.config().Host
 	opts.TrustedProxies, opts.Forwarded = cfg.TrustedProxies, cfg.ForwardedHeader == config.Forwarded
 	opts.MaxConnections, opts.MaxConnectionsPerAddress = cfg.Limits.MaxConnections, cfg.Limits.MaxConnectionsPerAddress
 	opts.RefusePeer = h.peerRefusal()

@@ -15,7 +15,7 @@ import (
 
 // hubOptions are what clients of the live feed may take.
 func (h *host) hubOptions() hub.Options {
-	b, c := h.cfg.Broadcast, h.cfg.Broadcast.Clients
+	b, c := h.config().Broadcast, h.config().Broadcast.Clients
 	return hub.Options{
 		Symbols: b.Symbols, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, MaxSubscriptions: c.MaxSubscriptions,
 		MessagesPerSecond: c.MessagesPerSecond, MaxMessage: int(c.MaxMessage), MaxPending: int(c.MaxPending), History: int(c.History),
@@ -25,13 +25,13 @@ func (h *host) hubOptions() hub.Options {
 }
 
 // feedOptions join the configuration and the islands to the feed.
-func (h *host) feedOptions() pipeline.FeedOptions {
-	b := h.cfg.Broadcast
+func (h *host) feedOptions(cfg *config.Config) pipeline.FeedOptions {
+	b := cfg.Broadcast
 	opts := pipeline.FeedOptions{
 		Symbols: b.Symbols, Sources: b.Sources, Poll: b.Poll, Silence: b.Silence,
-		Streams: func(source string) bool { return has(h.cfg, source, sdk.RoleStream) }, Deliver: h.deliver,
+		Streams: func(source string) bool { return has(cfg, source, sdk.RoleStream) }, Deliver: h.deliver,
 	}
-	if cache := h.cfg.Request.Cache; has(h.cfg, cache, sdk.RoleCoordinator) {
+	if cache := cfg.Request.Cache; has(cfg, cache, sdk.RoleCoordinator) {
 		opts.Coordinator = cache
 	}
 	return opts
@@ -84,31 +84,34 @@ func newNews(h *hub.Hub) *news { return &news{hub: h, last: make(map[string]stri
 
 // changed tells of an island unless it looks as it did before.
 func (n *news) changed(s supervisor.IslandStatus) {
-	text, err := json.Marshal(viewOf(s).islandNews)
-	if err != nil {
-		return // Nothing in it can fail to marshal.
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.last[s.Name] == string(text) {
+	n.tell(viewOf(s).islandNews)
+}
+
+// tell tells what is new of an island; the lock is held.
+func (n *news) tell(island islandNews) {
+	text, err := json.Marshal(island)
+	if err != nil || n.last[island.Name] == string(text) { // Nothing in it can fail to marshal.
 		return
 	}
-	n.last[s.Name] = string(text)
-	n.hub.PublishIslands(time.Now(), []hub.Item{{Key: s.Name, JSON: text}})
+	n.last[island.Name] = string(text)
+	n.hub.PublishIslands(time.Now(), []hub.Item{{Key: island.Name, JSON: text}})
 }
 
 // communication is how layer 3 is: the invalidations of the cache, and the live feed.
 func (h *host) communication() sdk.Health {
-	if stats := h.requests.Stats(); stats.Suspect && h.cfg.Request.Cache != "" {
+	if stats := h.requests.Stats(); stats.Suspect && h.config().Request.Cache != "" {
 		return sdk.Degraded("the invalidation stream is down, warm answers are confirmed one by one")
 	}
-	if h.feed == nil {
+	feed := h.feeds.current.Load()
+	if feed == nil {
 		return sdk.Healthy()
 	}
-	switch stats := h.feed.Stats(); {
+	switch stats := feed.Stats(); {
 	case stats.Reason != "":
 		return sdk.Degraded("live feed: " + stats.Reason)
-	case stats.Age > feedSilence(h.cfg.Broadcast):
+	case stats.Age > feedSilence(h.config().Broadcast):
 		return sdk.Degraded("the live feed has been silent for " + stats.Age.Round(time.Second).String())
 	default:
 		return sdk.Healthy()
@@ -190,10 +193,11 @@ func (i *insight) FeedMetrics() any {
 		Feed    *feedView   `json:"feed"` // null when nothing is broadcast
 		Clients clientsView `json:"clients"`
 	}{Clients: clients}
-	if i.h.feed == nil {
+	feed := i.h.feeds.current.Load()
+	if feed == nil {
 		return out
 	}
-	f := i.h.feed.Stats()
+	f := feed.Stats()
 	v := &feedView{
 		Mode: f.Mode, Reason: f.Reason, Epoch: f.Epoch, N: f.N, AgeSeconds: f.Age.Seconds(), Symbols: f.Symbols,
 		Ticks: f.Ticks, Quotes: f.Quotes, Takeovers: f.Takeovers, SoloSpells: f.SoloSpells, Sources: []feedSourceView{},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,16 +22,17 @@ import (
 
 // host is everything that runs: opened in order by start, closed in reverse by stop.
 type host struct {
-	cfg    *config.Config
+	cfg    atomic.Pointer[config.Config] // what it is right now: a reload replaces it
 	logger hclog.Logger
 
 	observer   *observe.Observer
 	supervisor *supervisor.Supervisor
 	requests   *pipeline.Requests
-	feed       *pipeline.Feed // nil when nothing is broadcast
+	feeds      *feeds
 	hub        *hub.Hub
 	news       *news
 	gateway    *gateway.Gateway
+	reloads    *reloader
 
 	opened []closer // in the order of opening
 }
@@ -41,9 +43,16 @@ type closer struct {
 	close func(ctx context.Context) error
 }
 
+// config returns what the host is right now.
+func (h *host) config() *config.Config { return h.cfg.Load() }
+
 // startHost opens everything in order: run directory, islands, pipeline, live feed, gateway. On an error it closes what it opened.
-func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ *host, err error) {
-	h := &host{cfg: cfg, logger: logger}
+// The file is read anew for a reload.
+func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger hclog.Logger) (_ *host, err error) {
+	h := &host{logger: logger}
+	h.cfg.Store(cfg)
+	h.feeds = &feeds{h: h}
+	h.reloads = newReloader(h, cfg, file)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.stop())
@@ -75,7 +84,7 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
-	h.requests = pipeline.New(h.pipelineOptions())
+	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()
 		return nil
@@ -88,10 +97,8 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, ctx.Err()
 	}
 
-	if len(cfg.Broadcast.Symbols) > 0 {
-		h.feed = pipeline.NewFeed(h.requests, h.feedOptions())
-		h.runs("live feed", func(ctx context.Context) { h.feed.Run(process.Routine(ctx)) })
-	}
+	h.feeds.reconfigure(cfg)
+	h.opens("live feed", h.feeds.close)
 	opts := gateway.Options{
 		Listen: cfg.Host.Listen, AdminSocket: filepath.Join(run.path, adminSocketName), AdminToken: cfg.Host.AdminToken,
 		Market: market{h.requests}, Insight: &insight{h}, Operator: &operator{h}, Reports: formatsOf(cfg),
@@ -107,12 +114,25 @@ func startHost(ctx context.Context, cfg *config.Config, logger hclog.Logger) (_ 
 		return nil, err
 	}
 	h.opens("gateway", h.gateway.Shutdown)
-	h.runs("warm-up", h.requests.Warm)
+	h.runs("warm-up", h.warm)
+	h.opens("reload", h.reloads.close)
 	return h, nil
 }
 
 // streamGrace is how long the API waits for the cache's invalidations before it opens.
 const streamGrace = time.Second
+
+// warm warms up what is to be warm, at the start and after each reload.
+func (h *host) warm(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := h.requests.Changed()
+		h.requests.Warm(ctx)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
 
 // opens notes what is to be closed.
 func (h *host) opens(name string, closeStep func(ctx context.Context) error) {
@@ -141,7 +161,7 @@ func (h *host) runs(name string, run func(ctx context.Context)) {
 // stop closes everything in reverse within the shutdown timeout. A step that fails or takes too long does not keep the
 // others from theirs.
 func (h *host) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Host.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), h.config().Host.ShutdownTimeout)
 	defer cancel()
 	var errs []error
 	for i := len(h.opened) - 1; i >= 0; i-- {
@@ -207,11 +227,11 @@ func formatsOf(cfg *config.Config) map[string][]string {
 }
 
 // pipelineOptions joins the configuration, the islands and the gateway's shapes to the pipeline.
-func (h *host) pipelineOptions() pipeline.Options {
+func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 	line := func(k config.Kind) pipeline.Line {
 		return pipeline.Line{Sources: k.Sources, Strategy: strategyOf(k.Strategy)}
 	}
-	req, limits := h.cfg.Request, h.cfg.Host
+	req, limits := cfg.Request, cfg.Host
 	opts := pipeline.Options{
 		Island: h.supervisor.Island, Hold: h.supervisor.Hold, Cache: req.Cache, Store: req.Store,
 		Quotes: line(req.Quotes), Candles: line(req.Candles), Global: line(req.Global), Sentiment: line(req.Sentiment),
@@ -232,7 +252,7 @@ func (h *host) pipelineOptions() pipeline.Options {
 	for _, report := range req.Reports {
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(h.cfg, report).Needs, Warm: report.Warm,
+			Needs: specOf(cfg, report).Needs, Warm: report.Warm,
 		})
 	}
 	return opts

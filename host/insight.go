@@ -115,7 +115,7 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
 		Tiers  []partView `json:"tiers"`
-	}{Island: i.h.cfg.Request.Cache}
+	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
@@ -212,7 +212,7 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		// Mode is normal, cache_only, or none where no store is configured.
 		Mode  string     `json:"mode"`
 		Parts []partView `json:"parts"`
-	}{Island: i.h.cfg.Request.Store, Mode: "normal", Parts: []partView{}}
+	}{Island: i.h.config().Request.Store, Mode: "normal", Parts: []partView{}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -315,7 +315,7 @@ type managerCounts struct {
 // CacheMetrics implements gateway.Insight. What the cache island does not answer is null.
 func (i *insight) CacheMetrics(ctx context.Context) (any, error) {
 	stats := i.h.requests.Stats()
-	metrics, _ := i.metrics(ctx, i.h.cfg.Request.Cache) // a cache that is away shows as nulls; /health/cache says why
+	metrics, _ := i.metrics(ctx, i.h.config().Request.Cache) // a cache that is away shows as nulls; /health/cache says why
 	value := func(name, tier string) sdk.Number {
 		var labels map[string]string
 		if tier != "" {
@@ -355,7 +355,7 @@ func (i *insight) CacheMetrics(ctx context.Context) (any, error) {
 
 // DatabaseMetrics implements gateway.Insight. What the store does not answer is null.
 func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
-	metrics, _ := i.metrics(ctx, i.h.cfg.Request.Store) // as with the cache
+	metrics, _ := i.metrics(ctx, i.h.config().Request.Store) // as with the cache
 	value := func(name string) sdk.Number {
 		if v, ok := metrics.Value(name, nil); ok {
 			return sdk.Known(v)
@@ -382,7 +382,7 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 		Writes        uint64 `json:"writes"`
 		WriteFailures uint64 `json:"write_failures"`
 	}{
-		Island: i.h.cfg.Request.Store,
+		Island: i.h.config().Request.Store,
 		Pool: pool{
 			value("db_pool_connections"), value("db_pool_idle"), value("db_pool_in_use"), value("db_pool_waits_total"), waited,
 		},

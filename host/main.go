@@ -91,14 +91,14 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run", Short: "Start the host and its islands; Ctrl-C or SIGTERM drains and stops them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(path)
-			if err != nil {
-				return err
+			load := func() (*config.Config, error) {
+				cfg, err := loadConfig(path)
+				if err == nil && listen != "" {
+					cfg.Host.Listen = listen
+				}
+				return cfg, err
 			}
-			if listen != "" {
-				cfg.Host.Listen = listen
-			}
-			return run(cmd.Context(), cfg, cmd.ErrOrStderr())
+			return run(cmd.Context(), &configFile{path: path, load: load}, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration")
@@ -106,15 +106,33 @@ func newRun() *cobra.Command {
 	return cmd
 }
 
-// run starts a host, waits for the context's end, and stops it.
-func run(ctx context.Context, cfg *config.Config, logs io.Writer) error {
+// run starts a host, waits for the context's end, and stops it. Meanwhile it reloads the configuration on SIGHUP, and
+// when the file changes if the configuration wants that.
+func run(ctx context.Context, file *configFile, logs io.Writer) error {
+	hangups := make(chan os.Signal, 1) // From the start: unheard, the signal would end the host.
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	cfg, err := file.read()
+	if err != nil {
+		return err
+	}
 	logger := newLogger(cfg.Host.Log, logs)
 	began := time.Now()
-	h, err := startHost(ctx, cfg, logger)
+	h, err := startHost(ctx, cfg, file, logger)
 	if err != nil {
 		return err
 	}
 	logger.Info("ready", "url", h.gateway.URL(), "took", time.Since(began).Round(time.Millisecond))
+	h.runs("watch", h.reloads.watch)
+	h.runs("signals", func(ctx context.Context) {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-hangups:
+				h.reloads.reloadSoon(ctx, "SIGHUP")
+			}
+		}
+	})
 	<-ctx.Done()
 	logger.Info("stopping")
 	if err := h.stop(); err != nil {

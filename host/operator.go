@@ -133,6 +133,11 @@ func (o *operator) Swap(ctx context.Context, name, to, sha256 string) error {
 	return o.h.supervisor.Swap(ctx, name, to, sha256)
 }
 
+// Reload implements gateway.Operator.
+func (o *operator) Reload(ctx context.Context) (any, error) {
+	return o.h.reloads.reload(ctx, "operator")
+}
+
 // Invalidate implements gateway.Operator.
 func (o *operator) Invalidate(ctx context.Context, patterns []string) (int, error) {
 	return o.h.requests.Invalidate(ctx, patterns)

@@ -15,10 +15,11 @@ import (
 
 // procPeers judges processes by what /proc tells of them.
 type procPeers struct {
-	root     string // of procfs
-	host     int    // the process id of this host
-	uid      int    // its user
-	binaries []string
+	root string // of procfs
+	host int    // the process id of this host
+	uid  int    // its user
+	// binaries returns the programs of the islands, as /proc would name them.
+	binaries func() []string
 	// groups returns the process groups of the islands that run. Each leads one of its own.
 	groups func() []int
 }
@@ -31,7 +32,8 @@ type procPeers struct {
 // any other process of this user, and may do what any process of this user may: islands that are not trusted so far have
 // to be of a user of their own.
 func (h *host) peerRefusal() func(pid, uid int) string {
-	p := &procPeers{root: "/proc", host: os.Getpid(), uid: os.Geteuid(), groups: h.islandGroups, binaries: binariesOf(h.cfg)}
+	p := &procPeers{root: "/proc", host: os.Getpid(), uid: os.Geteuid(), groups: h.islandGroups}
+	p.binaries = func() []string { return binariesOf(h.config()) } // A reload brings others.
 	return p.refuse
 }
 
@@ -104,7 +106,7 @@ func (p *procPeers) looksLikeAnIsland(pid int) string {
 		return fmt.Sprintf("which program it runs cannot be found out: %v", err)
 	}
 	program = strings.TrimSuffix(program, " (deleted)")
-	if slices.Contains(p.binaries, program) || strings.HasPrefix(program, "/memfd:") {
+	if slices.Contains(p.binaries(), program) || strings.HasPrefix(program, "/memfd:") {
 		return "it runs the program of an island"
 	}
 	environment, err := os.ReadFile(p.path(pid, "environ"))

@@ -40,7 +40,7 @@ func procOf(t *testing.T, processes ...fakeProcess) *procPeers {
 		}
 	}
 	return &procPeers{
-		root: root, host: 100, uid: 1000, binaries: []string{"/opt/islands/plugins/cache"},
+		root: root, host: 100, uid: 1000, binaries: func() []string { return []string{"/opt/islands/plugins/cache"} },
 		groups: func() []int { return []int{200, 210} },
 	}
 }

@@ -121,6 +121,8 @@ func (e *ear) hear(text []byte, last message, newest map[string]time.Time) messa
 		return last
 	case m.Channel == "ticker:*" && m.Type == "snapshot" && m.Epoch != last.Epoch && e.moves:
 		return m
+	case m.Channel == "ticker:*" && m.Type == "snapshot" && m.Epoch == last.Epoch && m.Seq >= last.Seq:
+		return m // A symbol has left the feed: it stands for what was under way.
 	case m.Channel != "ticker:*" || m.Type == "snapshot":
 		return last
 	case m.Epoch != last.Epoch || m.Seq != last.Seq+1:

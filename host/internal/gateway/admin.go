@@ -51,6 +51,14 @@ func (g *Gateway) adminRoutes(app *fiber.App, guard fiber.Handler) {
 		}
 		return map[string]string{"island": name, "result": "swapped"}, op.Swap(ctx, name, req.To, req.SHA256)
 	}))
+	admin.Post("/reload", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		if len(bytes.TrimSpace(c.Request().Body())) > 0 {
+			if err := readBody(c, &struct{}{}); err != nil {
+				return nil, err
+			}
+		}
+		return op.Reload(ctx)
+	}))
 	admin.Post("/cache/invalidate", g.operate(func(ctx context.Context, c *fiber.Ctx) (any, error) {
 		var req struct {
 			Patterns []string `json:"patterns"`

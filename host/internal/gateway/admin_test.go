@@ -75,6 +75,7 @@ func TestAdminSocket(t *testing.T) {
 		"crashes":         {"GET", "/admin/islands/cache/crashes", "", 200, `[]`, "crashes cache"},
 		"restart":         {"POST", "/admin/islands/cache/restart", "", 200, `{"island":"cache","result":"restarted"}`, "restart cache"},
 		"restart, object": {"POST", "/admin/islands/cache/restart", "{}", 200, `{"island":"cache","result":"restarted"}`, "restart cache"},
+		"reload":          {"POST", "/admin/reload", "{}", 200, `{"result":"reloaded"}`, "reload"},
 		"reset":           {"POST", "/admin/islands/cache/reset", "", 200, `{"island":"cache","result":"reset"}`, "reset cache"},
 		"swap":            {"POST", "/admin/islands/cache/swap", "", 200, `{"island":"cache","result":"swapped"}`, "swap cache  "},
 		"swap to": {

@@ -221,6 +221,10 @@ func (o *fakeOperator) Crashes(name string) (any, error) {
 
 func (o *fakeOperator) Reset(_ context.Context, name string) error { return o.tell("reset " + name) }
 
+func (o *fakeOperator) Reload(context.Context) (any, error) {
+	return map[string]string{"result": "reloaded"}, o.tell("reload")
+}
+
 func (o *fakeOperator) Restart(ctx context.Context, name string) error {
 	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) < 30*time.Second {
 		return o.tell("restart in too little time " + name)

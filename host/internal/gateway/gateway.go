@@ -24,8 +24,10 @@ type Gateway struct {
 	opts   Options
 	limits limits
 
-	public *server
-	admin  *server // nil without an admin socket
+	// reports are those that there are right now, with their formats.
+	reports atomic.Pointer[map[string][]string]
+	public  *server
+	admin   *server // nil without an admin socket
 
 	proxies      *proxies
 	allowance    *allowance    // nil where clients may ask as often as they like
@@ -81,14 +83,8 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	case opts.Operator == nil && (opts.AdminSocket != "" || opts.AdminToken != ""):
 		return nil, sdk.Errorf(sdk.InvalidArgument, "a gateway with an admin socket or token needs an Operator")
 	}
-	for name, formats := range opts.Reports {
-		if _, ok := parseSymbol(name); !ok || reserved[name] {
-			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q cannot be a route: a name has at most 32 letters, digits and "+
-				"hyphens and is not that of another route", name)
-		}
-		if len(formats) == 0 {
-			return nil, sdk.Errorf(sdk.InvalidArgument, "report %q comes in no format", name)
-		}
+	if err := checkReports(opts.Reports); err != nil {
+		return nil, err
 	}
 	if opts.RequestTimeout <= 0 {
 		opts.RequestTimeout = 10 * time.Second
@@ -121,13 +117,9 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	if opts.TLS != nil && opts.TLS.HSTS > 0 {
 		g.strict = fixed("Strict-Transport-Security", fmt.Sprintf("max-age=%d", int64(opts.TLS.HSTS/time.Second)))
 	}
+	g.reports.Store(&opts.Reports)
 	g.base, g.giveUp = context.WithCancel(context.Background())
-	app := g.newApp()
-	g.publicRoutes(app)
-	if opts.AdminToken != "" {
-		g.adminRoutes(app, g.bearer(opts.AdminToken))
-	}
-	g.public = g.newServer(app, true)
+	g.public = g.newServer(g.publicApp(opts.Reports), true)
 	if opts.AdminSocket != "" {
 		app := g.newApp()
 		g.adminRoutes(app, anyone)

@@ -87,6 +87,9 @@ type Operator interface {
 	// Swap replaces an island by what its binary holds now, or by the binary at an absolute path, which must have a SHA-256
 	// unless that is empty.
 	Swap(ctx context.Context, name, to, sha256 string) error
+	// Reload makes the host what its configuration says now, and answers with what has changed. A file that is wrong, or an
+	// island that cannot be what it says, changes nothing.
+	Reload(ctx context.Context) (any, error)
 	// Invalidate forgets keys and globs everywhere and returns how many keys the cache forgot.
 	Invalidate(ctx context.Context, patterns []string) (int, error)
 	SetTier(ctx context.Context, tier string, enabled bool) error

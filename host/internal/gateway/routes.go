@@ -13,9 +13,9 @@ import (
 )
 
 // publicRoutes are the routes of the API. Those that are asked for most stand first: the router walks them in order.
-func (g *Gateway) publicRoutes(app *fiber.App) {
-	for _, name := range slices.Sorted(maps.Keys(g.opts.Reports)) {
-		app.Get("/api/"+name+"/:symbol", g.report(name, g.opts.Reports[name]))
+func (g *Gateway) publicRoutes(app *fiber.App, reports map[string][]string) {
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		app.Get("/api/"+name+"/:symbol", g.report(name, reports[name]))
 	}
 	app.Get("/api/market-data/global", g.global)
 	app.Get("/api/market-data/:symbol", g.quote)
@@ -25,7 +25,7 @@ func (g *Gateway) publicRoutes(app *fiber.App) {
 	app.Get("/api/symbols", g.symbols)
 
 	// A symbol that holds a slash, or none at all, is as malformed as any other.
-	for _, name := range slices.Sorted(maps.Keys(g.opts.Reports)) {
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		app.Get("/api/"+name+"/*", noSymbol)
 	}
 	for _, name := range []string{"market-data", "candles", "history"} {

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -20,6 +21,7 @@ import (
 type server struct {
 	app      *fiber.App
 	handler  fasthttp.RequestHandler
+	routes   atomic.Pointer[fasthttp.RequestHandler] // what the handler ends in
 	listener net.Listener
 	served   chan struct{} // closed when the listener is no longer served; nil before serve
 	err      error         // of serving, once served is closed
@@ -47,7 +49,8 @@ const writeBuffer = 8 << 10
 func (g *Gateway) newServer(app *fiber.App, public bool) *server {
 	s := &server{app: app, watch: newWatch(g.limits)}
 	routes := app.Handler()
-	s.handler = func(rctx *fasthttp.RequestCtx) { g.serve(rctx, s.watch, routes, public) }
+	s.routes.Store(&routes)
+	s.handler = func(rctx *fasthttp.RequestCtx) { g.serve(rctx, s.watch, *s.routes.Load(), public) }
 	fast := app.Server()
 	fast.Handler = s.handler
 	fast.ConnState = s.watch.track
@@ -133,7 +136,7 @@ func (g *Gateway) warm(rctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	report, symbol, _ := strings.Cut(rest, "/")
-	formats := g.opts.Reports[report]
+	formats := (*g.reports.Load())[report]
 	if formats == nil || !plainSymbol(symbol) {
 		return false
 	}

@@ -42,7 +42,8 @@ type Options struct {
 
 // Observer counts, times and logs calls. All methods may be called concurrently.
 type Observer struct {
-	layers map[string]sdk.Layer
+	// layers is replaced, as series is.
+	layers atomic.Pointer[map[string]sdk.Layer]
 	logger hclog.Logger
 
 	// series is replaced, never changed, so that a look-up takes no lock.
@@ -54,12 +55,19 @@ var _ process.Observer = (*Observer)(nil)
 
 // New returns an observer that has seen nothing yet.
 func New(opts Options) *Observer {
-	o := &Observer{layers: maps.Clone(opts.Layers), logger: opts.Logger}
+	o := &Observer{logger: opts.Logger}
+	o.SetLayers(opts.Layers)
 	if o.logger == nil {
 		o.logger = hclog.NewNullLogger()
 	}
 	o.series.Store(&map[seriesKey]*series{})
 	return o
+}
+
+// SetLayers says which layers the islands are in from now on. What was counted stays, that of islands that are gone too.
+func (o *Observer) SetLayers(layers map[string]sdk.Layer) {
+	layers = maps.Clone(layers)
+	o.layers.Store(&layers)
 }
 
 // seriesKey tells series apart.
@@ -83,7 +91,7 @@ type series struct {
 
 // Begin counts the start of a call to an island. The function it returns must be called once, with the call's error.
 func (o *Observer) Begin(ctx context.Context, island, operation string) (context.Context, func(error)) {
-	return o.begin(ctx, o.find(seriesKey{island, operation}, o.layers[island]))
+	return o.begin(ctx, o.find(seriesKey{island, operation}, (*o.layers.Load())[island]))
 }
 
 // Operation counts the start of something that the host itself does, such as "crypto-report". The function it returns

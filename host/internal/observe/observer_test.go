@@ -306,3 +306,16 @@ func BenchmarkBegin(b *testing.B) {
 		}
 	})
 }
+
+func TestLayersFollow(t *testing.T) {
+	o := New(Options{Layers: map[string]sdk.Layer{"cache": sdk.LayerInfrastructure}})
+	o.SetLayers(map[string]sdk.Layer{"added": sdk.LayerExternalServices})
+	_, done := o.Begin(t.Context(), "added", "quotes")
+	done(nil)
+	for _, operation := range o.Snapshot().Operations {
+		if operation.Island == "added" && operation.Layer == sdk.LayerExternalServices && operation.Count == 1 {
+			return
+		}
+	}
+	t.Errorf("counted %+v", o.Snapshot())
+}

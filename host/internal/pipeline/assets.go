@@ -18,6 +18,8 @@ type assets struct {
 
 	mu  sync.Mutex
 	set *assetSet
+	// of is the plan whose symbols were looked up last.
+	of *feedPlan
 	// changed is closed and replaced when the set changes.
 	changed chan struct{}
 }
@@ -52,7 +54,7 @@ const (
 func (a *assets) keep(ctx context.Context) {
 	pause := minResolve
 	for ctx.Err() == nil {
-		settled := false
+		settled, plan := false, a.f.plan.Load()
 		a.f.safely("resolve symbols", func() { settled = a.resolve(ctx) })
 		wait := reResolve
 		if !settled {
@@ -61,17 +63,27 @@ func (a *assets) keep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
+		case <-plan.replaced:
+			pause = minResolve
 		}
 	}
 }
 
+// lookedUp reports whether the symbols of a plan have been looked up.
+func (a *assets) lookedUp(plan *feedPlan) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.of == plan
+}
+
 // resolve looks every symbol up, and reports whether the catalogue answered for all of them.
 func (a *assets) resolve(ctx context.Context) (settled bool) {
+	plan := a.f.plan.Load()
 	ctx, cancel := context.WithTimeout(ctx, a.f.r.opts.RequestTimeout)
 	defer cancel()
 	set := &assetSet{bySymbol: make(map[string]int), byID: make(map[string]int)}
 	settled = true
-	for _, symbol := range a.f.opts.Symbols {
+	for _, symbol := range plan.symbols {
 		asset, err := a.f.r.resolve(ctx, symbol)
 		var unknown *Unknown
 		switch {
@@ -89,6 +101,7 @@ func (a *assets) resolve(ctx context.Context) (settled bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.of = plan
 	same := func(x, y sdk.Asset) bool { return x.ID == y.ID && x.Symbol == y.Symbol }
 	if slices.EqualFunc(set.asked, a.set.asked, same) {
 		return settled

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -119,14 +120,21 @@ type Feed struct {
 	logger hclog.Logger
 	counts *feedCounts
 
+	// plan is what is fed right now; replanned holds a token when conduct has not seen it yet.
+	plan      atomic.Pointer[feedPlan]
+	replanned chan struct{}
+
 	assets *assets
-	voices []*voice // one per source
 	ledger *ledger
 	work   sync.WaitGroup
 
 	// What follows belongs to the goroutine of Run.
 
 	desk *desk // nil while another host speaks to the sources
+	// pruned is the plan whose symbols alone are left in what is delivered.
+	pruned *feedPlan
+	// led is the coordinator that the lease and the log are with.
+	led  string
 	lone *solo // nil while this host goes by the log
 	log  *follower
 	// joined is whether what the log says is delivered; heldSince is when this host began to wait for what it knows and
@@ -145,16 +153,12 @@ func NewFeed(r *Requests, opts FeedOptions) *Feed {
 	opts = opts.withDefaults()
 	f := &Feed{
 		r: r, opts: opts, logger: r.opts.Logger.Named("feed"), counts: &feedCounts{}, newest: make(map[string]sdk.Quote),
-		log: &follower{}, lease: tenure{answers: make(chan leaseAnswer, 1)},
+		replanned: make(chan struct{}, 1),
+		log:       &follower{}, lease: tenure{answers: make(chan leaseAnswer, 1)},
 	}
 	f.assets = newAssets(f)
-	for _, name := range opts.Sources {
-		streams := opts.Streams(name)
-		if !streams {
-			r.sources.add(name)
-		}
-		f.voices = append(f.voices, &voice{name: name, streams: streams, extra: make(chan struct{}, 1)})
-	}
+	f.plan.Store(f.newPlan(opts, nil))
+	f.pruned, f.led = f.plan.Load(), opts.Coordinator
 	f.ledger = newLedger(f)
 	return f
 }
@@ -163,9 +167,7 @@ func NewFeed(r *Requests, opts FeedOptions) *Feed {
 func (f *Feed) Run(ctx context.Context) {
 	defer f.work.Wait()
 	f.work.Go(func() { f.assets.keep(ctx) })
-	if f.r.opts.Store != "" {
-		f.work.Go(func() { f.ledger.run(ctx) })
-	}
+	f.work.Go(func() { f.ledger.run(ctx) })
 	f.conduct(ctx)
 }
 

@@ -186,11 +186,11 @@ func TestAWriteThatWasOvertaken(t *testing.T) {
 		h := feeding(w, func(_ *Options, f *FeedOptions) { f.Sources = f.Sources[:1] })
 		defer h.end()
 		q := question{key: "btc_current_price"}
-		c := newClimb(h.r, h.r.kinds.quote, []question{q}, []*flight{h.r.takeOff(q.key)})
+		c := newClimb(h.r, h.r.routes.Load().kinds.quote, []question{q}, []*flight{h.r.takeOff(q.key)})
 		c.askCache(t.Context())
 		old := at("btc", 90, time.Minute)
 		now := time.Now()
-		c.steps[0].best = h.r.kinds.quote.entry(q.key, old, now, now.Add(30*time.Second), now.Add(time.Hour))
+		c.steps[0].best = h.r.routes.Load().kinds.quote.entry(q.key, old, now, now.Add(30*time.Second), now.Add(time.Hour))
 		c.steps[0].tier, c.steps[0].writeCache, c.steps[0].writeStore = TierMiss, true, true
 		h.stream.push(at("btc", 100, 0))
 		synctest.Wait()
@@ -206,7 +206,7 @@ func TestAWriteThatWasOvertaken(t *testing.T) {
 		time.Sleep(time.Minute)
 		now = time.Now()
 		c.now = now
-		c.steps[0].best = h.r.kinds.quote.entry(q.key, old, now, now.Add(30*time.Second), now.Add(time.Hour))
+		c.steps[0].best = h.r.routes.Load().kinds.quote.entry(q.key, old, now, now.Add(30*time.Second), now.Add(time.Hour))
 		c.remember(t.Context())
 		if cached, _ := h.cache.has(q.key); !strings.Contains(string(cached.Value), `"price":90`) {
 			t.Errorf("the cache holds %s", cached.Value)

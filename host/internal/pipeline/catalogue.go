@@ -46,9 +46,9 @@ func rankOrLast(rank int) int {
 	return rank
 }
 
-func (r *Requests) loadCatalogue(ctx context.Context, _ question) (out loaded) {
+func (r *Requests) loadCatalogue(ctx context.Context, rt *routes, _ question) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Catalogue.Sources, fewRetries, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, rt.Catalogue.Sources, fewRetries, func(ctx context.Context, a attempt) error {
 		assets, err := a.island.Catalogue(ctx, sdk.CatalogueRequest{Retries: a.retries})
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func (u *Unknown) Suggested() []string { return u.suggestions }
 // unknown returns an error for a symbol that the catalogue at hand does not hold, without asking anybody: nothing is
 // looked up, loaded or remembered for it.
 func (r *Requests) unknown(symbol string) error {
-	if out, ok := r.peek(r.kinds.catalogue, catalogueQuestion); ok && out.err == nil {
+	if out, ok := r.peek(r.routes.Load().kinds.catalogue, catalogueQuestion); ok && out.err == nil {
 		_, err := out.answer.Noun().(*catalogueNoun).find(symbol)
 		return err
 	}
@@ -130,7 +130,9 @@ func (r *Requests) resolve(ctx context.Context, symbol string) (resolved, error)
 		limited, cancel = context.WithTimeout(ctx, time.Until(deadline)/cataloguePatience)
 	}
 	defer cancel()
-	answer, err := r.get(limited, r.kinds.catalogue, catalogueQuestion)
+	rt := r.enter()
+	defer rt.leave()
+	answer, err := r.get(limited, rt.kinds.catalogue, catalogueQuestion)
 	switch {
 	case err == nil:
 		return answer.Noun().(*catalogueNoun).find(symbol)
@@ -187,7 +189,9 @@ const maxSymbols = 100
 // largest assets first, at most 100. An empty query lists the largest. Ambiguous is whether several assets share the
 // symbol of an asset that is listed.
 func (r *Requests) Symbols(ctx context.Context, query string) (assets []sdk.Asset, ambiguous map[string]bool, answer Answer, err error) {
-	answer, err = r.get(ctx, r.kinds.catalogue, catalogueQuestion)
+	rt := r.enter()
+	defer rt.leave()
+	answer, err = r.get(ctx, rt.kinds.catalogue, catalogueQuestion)
 	if err != nil {
 		return nil, nil, Answer{}, err
 	}

@@ -122,7 +122,7 @@ func (c *climb) consider(s *step, remembered sdk.Entry, tier Tier) {
 // askCache looks the steps up in the cache island.
 func (c *climb) askCache(ctx context.Context) {
 	r := c.r
-	if r.opts.Cache == "" {
+	if c.k.routes.Cache == "" {
 		for _, s := range c.steps {
 			s.doubted = false
 		}
@@ -132,7 +132,7 @@ func (c *climb) askCache(ctx context.Context) {
 	for i, s := range c.steps {
 		keys[i] = s.key
 	}
-	results, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) ([]sdk.Lookup, error) {
+	results, err := ask(ctx, r, c.k.routes.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) ([]sdk.Lookup, error) {
 		return cache.Lookup(ctx, keys)
 	})
 	if err != nil {
@@ -166,14 +166,14 @@ func (s *step) fresh(now time.Time) bool {
 func (c *climb) askStore(ctx context.Context) {
 	r := c.r
 	open := c.open()
-	if r.opts.Store == "" || len(open) == 0 {
+	if c.k.routes.Store == "" || len(open) == 0 {
 		return
 	}
 	keys := make([]string, len(open))
 	for i, s := range open {
 		keys[i] = s.key
 	}
-	entries, err := ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) ([]sdk.Entry, error) {
+	entries, err := ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) ([]sdk.Entry, error) {
 		return store.Recall(ctx, keys)
 	})
 	if err != nil {
@@ -239,7 +239,7 @@ func (c *climb) load(ctx context.Context) {
 			s.writeCache, s.writeStore = true, true
 			c.keep(s)
 		case definite(got.err):
-			c.fail(s, got.err, now, c.r.opts.NegativeTTL)
+			c.fail(s, got.err, now, c.k.routes.NegativeTTL)
 		case s.best != nil:
 			c.keepStale(s, now, sdk.RetryAfter(got.err))
 		default:
@@ -280,7 +280,7 @@ func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
 func (r *Requests) remembered(err error) time.Duration {
 	most := maxFailureTTL
 	if errors.Is(err, errProbablyUnknown) {
-		most = r.opts.NegativeTTL
+		most = r.routes.Load().NegativeTTL
 	}
 	return min(max(sdk.RetryAfter(err), minFailureTTL), most)
 }
@@ -369,21 +369,21 @@ func (c *climb) remember(ctx context.Context) {
 		}
 	}
 	if len(fills) > 0 && c.cached {
-		r.counts.written(ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+		r.counts.written(ask(ctx, r, c.k.routes.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
 			return cache.Fill(ctx, fills)
 		}))
 	}
 	written()
-	if r.opts.Store == "" {
+	if c.k.routes.Store == "" {
 		return
 	}
 	if len(rows) > 0 {
-		r.counts.written(ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+		r.counts.written(ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
 			return len(rows), store.Remember(ctx, rows)
 		}))
 	}
 	if len(nouns) > 0 && c.k.save != nil {
-		r.counts.written(ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+		r.counts.written(ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
 			return len(nouns), c.k.save(ctx, store, nouns)
 		}))
 	}

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -16,6 +15,7 @@ func (f *Feed) conduct(ctx context.Context) {
 	defer pulse.Stop()
 	for ctx.Err() == nil {
 		f.safely("tend the feed", func() { f.tend(ctx) })
+		f.safely("leave symbols out", func() { f.prune(ctx) })
 		var ready <-chan struct{}
 		if f.mayTick() {
 			ready = f.desk.ready
@@ -32,6 +32,8 @@ func (f *Feed) conduct(ctx context.Context) {
 		case answer := <-f.lease.answers:
 			f.safely("take the lease", func() { f.answered(ctx, answer) })
 		case <-pulse.C:
+		case <-f.replanned:
+			f.safely("take over other sources", func() { f.reopenDesk(ctx) })
 		}
 	}
 }
@@ -46,7 +48,7 @@ func (f *Feed) leave(ctx context.Context) {
 	if !f.lease.asked {
 		return
 	}
-	island, err := f.r.opts.Island(f.opts.Coordinator)
+	island, err := f.r.opts.Island(f.plan.Load().coordinator)
 	if err != nil {
 		return // The lease ends by itself.
 	}
@@ -59,7 +61,7 @@ func (f *Feed) leave(ctx context.Context) {
 
 // coordinated reports whether this host goes by the log with others, and whether that is known yet.
 func (f *Feed) coordinated() (yes, known bool) {
-	if f.opts.Coordinator == "" || f.r.opts.Cache == "" {
+	if f.plan.Load().coordinator == "" || f.r.cache() == "" {
 		return false, true
 	}
 	return f.r.Shared()
@@ -165,7 +167,7 @@ func (f *Feed) goAlone(ctx context.Context, reason string) {
 	}
 	known := f.known()
 	if f.desk == nil {
-		f.desk = f.openDesk(ctx, known)
+		f.desk = f.openDesk(ctx, known, nil)
 	}
 	t, _, _ := f.beginEpoch(ctx, known)
 	f.log.lose() // Whoever comes back is given everything.
@@ -227,10 +229,4 @@ func (f *Feed) tick(ctx context.Context) {
 		return
 	}
 	f.write(ctx, recordTick, t, quotes, t.Global)
-}
-
-// asked reports whether a symbol is one of the feed's. Until the catalogue has answered, every symbol may be.
-func (f *Feed) asked(symbol string) bool {
-	set, _ := f.assets.now()
-	return len(set.asked) == 0 || set.has(symbol) || slices.Contains(f.opts.Symbols, symbol)
 }

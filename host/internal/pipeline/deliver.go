@@ -17,14 +17,16 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 		return
 	}
 	r := f.r
+	rt := r.enter()
+	defer rt.leave()
 	entries, fills := make([]*entry, 0, len(quotes)), make([]sdk.Entry, 0, len(quotes))
 	for _, q := range quotes {
-		value, err := r.kinds.quote.marshal(q)
+		value, err := rt.kinds.quote.marshal(q)
 		if err != nil {
 			f.logger.Error("a quote cannot be written", "symbol", q.Symbol, "error", err)
 			continue
 		}
-		e := f.entry(q, at)
+		e := rt.entry(q, at)
 		entries = append(entries, e)
 		fills = append(fills, sdk.Entry{
 			Key: e.key, Value: value, StoredAt: e.storedAt, FreshUntil: e.freshUntil, StaleUntil: e.staleUntil, Version: version,
@@ -36,10 +38,10 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 		r.near.put(e, began)
 		r.live.advance(e, at)
 	}
-	if r.opts.Cache == "" {
+	if rt.Cache == "" {
 		return
 	}
-	refused := f.fill(ctx, fills)
+	refused := f.fill(ctx, rt, fills)
 	if refused == 0 {
 		return
 	}
@@ -51,13 +53,13 @@ func (f *Feed) remember(ctx context.Context, quotes []sdk.Quote, at time.Time, b
 		r.near.put(e, began)
 		fills[i].Version = 0
 	}
-	f.fill(ctx, fills)
+	f.fill(ctx, rt, fills)
 }
 
 // fill writes entries to the cache island, and returns how many it refused.
-func (f *Feed) fill(ctx context.Context, fills []sdk.Entry) (refused int) {
+func (f *Feed) fill(ctx context.Context, rt *routes, fills []sdk.Entry) (refused int) {
 	r := f.r
-	taken, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+	taken, err := ask(ctx, r, rt.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
 		return cache.Fill(ctx, fills)
 	})
 	r.counts.written(taken, err)
@@ -75,15 +77,15 @@ func feedKey(symbol string) string {
 }
 
 // entry is a quote of a tick as the near cache keeps it.
-func (f *Feed) entry(q sdk.Quote, at time.Time) *entry {
-	strategy := f.r.opts.Quotes.Strategy
+func (rt *routes) entry(q sdk.Quote, at time.Time) *entry {
+	strategy := rt.Quotes.Strategy
 	fresh := at.Add(strategy.TTL)
-	return f.r.kinds.quote.entry(feedKey(q.Symbol), q, at, fresh, fresh.Add(strategy.StaleFor))
+	return rt.kinds.quote.entry(feedKey(q.Symbol), q, at, fresh, fresh.Add(strategy.StaleFor))
 }
 
 // adopt puts the quotes of another host's tick into the near cache; the cache island has them from the leader.
 func (f *Feed) adopt(t Tick) {
-	r, now := f.r, f.r.opts.Now()
+	r, now, rt := f.r, f.r.opts.Now(), f.r.routes.Load()
 	began := r.near.moment()
 	var entries []*entry
 	for _, q := range t.Quotes {
@@ -93,8 +95,8 @@ func (f *Feed) adopt(t Tick) {
 		}
 		there := r.near.get([]byte(feedKey(q.Quote.Symbol)))
 		known := there != nil && !there.asOf.Before(q.Quote.AsOf) && now.Before(there.freshUntil) && r.near.trusted(there)
-		if !known && now.Before(at.Add(r.opts.Quotes.Strategy.TTL)) {
-			entries = append(entries, f.entry(q.Quote, at))
+		if !known && now.Before(at.Add(rt.Quotes.Strategy.TTL)) {
+			entries = append(entries, rt.entry(q.Quote, at))
 		}
 	}
 	r.live.writing.Lock()

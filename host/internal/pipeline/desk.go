@@ -48,16 +48,22 @@ func (v *voice) works() (again bool) {
 
 // desk is where the sources are heard: it exists while this host is the one that speaks to them.
 type desk struct {
-	f *Feed
+	f    *Feed
+	plan *feedPlan
 	*merger
 	stop context.CancelFunc
 }
 
-// openDesk begins to listen to the sources. Nothing is taken that is older than what is handed in.
-func (f *Feed) openDesk(ctx context.Context, from map[string]sdk.Quote) *desk {
+// openDesk begins to listen to the sources. Nothing is taken that is older than what is handed in. What
+// a former desk knows, nil for none, goes on.
+func (f *Feed) openDesk(ctx context.Context, from map[string]sdk.Quote, former *desk) *desk {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &desk{f: f, merger: newMerger(f, from), stop: cancel}
-	for i, v := range f.voices {
+	plan := f.plan.Load()
+	d := &desk{f: f, plan: plan, merger: newMerger(f, plan, from), stop: cancel}
+	if former != nil {
+		d.inherit(former.merger)
+	}
+	for i, v := range plan.voices {
 		v.mu.Lock()
 		v.silent, v.failed, v.open, v.reason = false, false, false, ""
 		v.mu.Unlock()
@@ -69,15 +75,13 @@ func (f *Feed) openDesk(ctx context.Context, from map[string]sdk.Quote) *desk {
 		}
 	}
 	f.work.Go(func() { d.watch(ctx) })
-	if len(f.r.opts.Global.Sources) > 0 {
-		f.work.Go(func() { d.askGlobal(ctx) })
-	}
+	f.work.Go(func() { d.askGlobal(ctx) })
 	return d
 }
 
 // watch lets sources take over from silent ones, and says so once per source and direction.
 func (d *desk) watch(ctx context.Context) {
-	every := time.NewTicker(max(d.f.opts.Silence/10, 10*time.Millisecond))
+	every := time.NewTicker(max(d.quiet/10, 10*time.Millisecond))
 	defer every.Stop()
 	began := d.now()
 	for {
@@ -131,6 +135,9 @@ func (d *desk) listenFor(v *voice, began time.Time) {
 func (d *desk) askGlobal(ctx context.Context) {
 	for ctx.Err() == nil {
 		d.f.safely("ask for the global figures", func() {
+			if len(d.f.r.routes.Load().Global.Sources) == 0 {
+				return // There may be some after the next reload.
+			}
 			answer, err := d.f.r.Global(ctx, "usd")
 			if err != nil {
 				return
@@ -252,7 +259,7 @@ func (d *desk) hear(ctx context.Context, island process.Island, source int, set 
 	})
 	defer silence.Stop()
 	var last uint64
-	req := sdk.StreamRequest{Assets: set.asked, VsCurrency: "usd", Candles: d.f.r.opts.Store != ""}
+	req := sdk.StreamRequest{Assets: set.asked, VsCurrency: "usd", Candles: d.f.r.store() != ""}
 	err := island.Stream(ctx, req, func(batch sdk.QuoteBatch) error {
 		silence.Reset(patience)
 		if err := context.Cause(ctx); err != nil {

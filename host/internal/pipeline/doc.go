@@ -37,6 +37,12 @@
 // line had to answer, is kept for a short while only, so that it does not stay poor for an hour. Budgets are kept by each
 // source for its own process; hosts that share one Redis do not share them.
 //
+// Who answers what may change while questions are answered (routes.go): cache, store, lines, strategies and reports are
+// routes, which never change and are replaced as a whole. A question and its flight use the ones they began with, and
+// those who do are counted, so that a reload knows when nobody asks the former islands any more and they may end. The near
+// cache, the breakers of sources that go on and the modes outlive routes; remembered failures do not, because what nobody
+// could answer, others may.
+//
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
 //
@@ -51,6 +57,10 @@
 // handed to the store's writer (ledger.go), which nobody waits for. A request whose load took longer than a tick must not
 // overwrite it: the near cache keeps the newer quote, and requests look under a lock (live.go) before they write to the
 // cache.
+//
+// What is fed is a plan (plan.go), replaced as routes are. Symbols change under the streams, which ask for others; for other
+// sources the desk is opened anew and inherits what the former knew. A symbol that is left out is missing from a whole tick
+// that takes the place of the next, so that the epoch and its numbers go on.
 //
 // Where hosts share a cache, one of them holds a lease, speaks to the sources and appends its ticks to the coordinator's
 // log; every host, that one too, delivers what it reads there. Its next tick is computed from the log alone, and not

@@ -108,7 +108,7 @@ func (f *Feed) Stats() FeedStats {
 	if s.Mode == "" {
 		s.Mode = FeedStarting
 	}
-	for _, v := range f.voices {
+	for _, v := range f.plan.Load().voices {
 		s.Sources = append(s.Sources, v.stats())
 	}
 	return s

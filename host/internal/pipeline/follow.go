@@ -75,7 +75,7 @@ func (f *Feed) readLog(ctx context.Context, fromStart bool) {
 	f.work.Go(func() {
 		err := error(sdk.Errorf(sdk.Internal, "reading the log panicked"))
 		f.safely("read the log", func() {
-			island, superseded, missing := f.r.hold(f.opts.Coordinator)
+			island, superseded, missing := f.r.hold(f.plan.Load().coordinator)
 			if missing != nil {
 				err = missing
 				return

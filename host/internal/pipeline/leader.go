@@ -93,7 +93,7 @@ func (f *Feed) publish(ctx context.Context, rec record, token uint64) (id string
 	if err != nil {
 		return "", sdk.Errorf(sdk.Internal, "write a %s down: %w", rec.Kind, err)
 	}
-	island, err := f.r.opts.Island(f.opts.Coordinator)
+	island, err := f.r.opts.Island(f.plan.Load().coordinator)
 	if err != nil {
 		return "", err
 	}
@@ -122,7 +122,7 @@ func (f *Feed) askLease(ctx context.Context, want bool) {
 	f.work.Go(func() {
 		answer := leaseAnswer{err: sdk.Errorf(sdk.Internal, "asking for the lease panicked"), asked: f.r.opts.Now(), released: !want}
 		f.safely("ask for the lease", func() {
-			island, err := f.r.opts.Island(f.opts.Coordinator)
+			island, err := f.r.opts.Island(f.plan.Load().coordinator)
 			if err != nil {
 				answer.err = err
 				return
@@ -214,7 +214,7 @@ func (f *Feed) lead(ctx context.Context) {
 	f.counts.takeovers.Add(1)
 	known := f.known()
 	if f.desk == nil {
-		f.desk = f.openDesk(ctx, known)
+		f.desk = f.openDesk(ctx, known, nil)
 	}
 	board := &f.log.board
 	goesOn := f.log.sure && board.epoch != "" && f.lone == nil

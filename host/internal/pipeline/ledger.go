@@ -54,7 +54,7 @@ func newLedger(f *Feed) *ledger {
 
 // add leaves quotes to be written.
 func (l *ledger) add(quotes []sdk.Quote) {
-	if l.f.r.opts.Store == "" || len(quotes) == 0 {
+	if l.f.r.store() == "" || len(quotes) == 0 {
 		return
 	}
 	l.mu.Lock()
@@ -69,7 +69,7 @@ func (l *ledger) add(quotes []sdk.Quote) {
 
 // candles leaves closed candles of assets that were asked for to be written.
 func (l *ledger) candles(set *assetSet, source string, series []sdk.Candles) {
-	if l.f.r.opts.Store == "" || len(series) == 0 {
+	if l.f.r.store() == "" || len(series) == 0 {
 		return
 	}
 	l.mu.Lock()
@@ -288,7 +288,7 @@ func (l *ledger) persist(ctx context.Context, n int, save func(ctx context.Conte
 // try makes one attempt, and keeps the store's mode.
 func (l *ledger) try(ctx context.Context, save func(ctx context.Context, store process.Island) error) error {
 	r := l.f.r
-	island, err := r.opts.Island(r.opts.Store)
+	island, err := r.opts.Island(r.store())
 	if err != nil {
 		r.storeMode.set(false, err)
 		return err

@@ -28,18 +28,19 @@ func jsonForm[T any]() (marshal func(any) ([]byte, error), unmarshal func([]byte
 }
 
 // one makes a load function of a kind whose questions are answered one by one.
-func one(load func(ctx context.Context, q question) loaded) func(context.Context, []question) []loaded {
+func one(rt *routes, load func(ctx context.Context, rt *routes, q question) loaded) func(context.Context, []question) []loaded {
 	return func(ctx context.Context, questions []question) []loaded {
 		out := make([]loaded, len(questions))
 		for i, q := range questions {
-			out[i] = load(ctx, q)
+			out[i] = load(ctx, rt, q)
 		}
 		return out
 	}
 }
 
-func (r *Requests) newKinds() kinds {
-	quote := &kind{name: "quotes", strategy: r.opts.Quotes.Strategy, load: r.loadQuotes}
+func (r *Requests) newKinds(rt *routes) kinds {
+	quote := &kind{name: "quotes", routes: rt, strategy: rt.Quotes.Strategy}
+	quote.load = func(ctx context.Context, questions []question) []loaded { return r.loadQuotes(ctx, rt, questions) }
 	quote.marshal, quote.unmarshal = jsonForm[sdk.Quote]()
 	quote.encode = func(noun any, stale bool) []Representation {
 		return []Representation{r.opts.Encode.Quote(noun.(sdk.Quote), stale)}
@@ -53,7 +54,7 @@ func (r *Requests) newKinds() kinds {
 		return store.SaveQuotes(ctx, quotes)
 	}
 
-	candles := &kind{name: "candles", strategy: r.opts.Candles.Strategy, load: one(r.loadCandles)}
+	candles := &kind{name: "candles", routes: rt, strategy: rt.Candles.Strategy, load: one(rt, r.loadCandles)}
 	candles.marshal, candles.unmarshal = jsonForm[sdk.Candles]()
 	candles.size = func(noun any) int { return len(noun.(sdk.Candles).Items) * bytesPerCandle }
 	candles.save = func(ctx context.Context, store process.Island, nouns []any) error {
@@ -64,16 +65,16 @@ func (r *Requests) newKinds() kinds {
 		return store.SaveCandles(ctx, series)
 	}
 
-	global := &kind{name: "global", strategy: r.opts.Global.Strategy, load: one(r.loadGlobal)}
+	global := &kind{name: "global", routes: rt, strategy: rt.Global.Strategy, load: one(rt, r.loadGlobal)}
 	global.marshal, global.unmarshal = jsonForm[sdk.Global]()
 	global.encode = func(noun any, stale bool) []Representation {
 		return []Representation{r.opts.Encode.Global(noun.(sdk.Global), stale)}
 	}
 
-	sentiment := &kind{name: "sentiment", strategy: r.opts.Sentiment.Strategy, load: one(r.loadSentiment)}
+	sentiment := &kind{name: "sentiment", routes: rt, strategy: rt.Sentiment.Strategy, load: one(rt, r.loadSentiment)}
 	sentiment.marshal, sentiment.unmarshal = jsonForm[sdk.Sentiment]()
 
-	catalogue := &kind{name: "catalogue", strategy: r.opts.Catalogue.Strategy, load: one(r.loadCatalogue)}
+	catalogue := &kind{name: "catalogue", routes: rt, strategy: rt.Catalogue.Strategy, load: one(rt, r.loadCatalogue)}
 	catalogue.marshal = func(noun any) ([]byte, error) { return json.Marshal(noun.(*catalogueNoun)) }
 	catalogue.unmarshal = func(value []byte) (any, error) {
 		noun := &catalogueNoun{}
@@ -136,7 +137,9 @@ func (r *Requests) Quote(ctx context.Context, symbol, vsCurrency, source string)
 	if err := r.unknown(symbol); err != nil {
 		return Answer{}, err
 	}
-	return r.get(ctx, r.kinds.quote, quoteQuestion(quoteArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, source}))
+	rt := r.enter()
+	defer rt.leave()
+	return r.get(ctx, rt.kinds.quote, quoteQuestion(quoteArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, source}))
 }
 
 // Quotes answers for several symbols at once, in their order; those that must be loaded are loaded in one call. An
@@ -151,14 +154,16 @@ func (r *Requests) Quotes(ctx context.Context, symbols []string, vsCurrency, sou
 			places = append(places, i)
 		}
 	}
-	for i, out := range r.getMany(ctx, r.kinds.quote, questions) {
+	rt := r.enter()
+	defer rt.leave()
+	for i, out := range r.getMany(ctx, rt.kinds.quote, questions) {
 		answers[places[i]], errs[places[i]] = out.answer, out.err
 	}
 	return answers, errs
 }
 
 // loadQuotes asks the sources for a batch. What one source does not know, the next is asked for.
-func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loaded {
+func (r *Requests) loadQuotes(ctx context.Context, rt *routes, questions []question) []loaded {
 	r.counts.loads.Add(1)
 	out := make([]loaded, len(questions))
 	assets := make([]resolved, len(questions))
@@ -173,7 +178,7 @@ func (r *Requests) loadQuotes(ctx context.Context, questions []question) []loade
 	}
 	// Questions of one batch share currency and source: they come from one request.
 	first := questions[0].arg.(quoteArg)
-	names := r.opts.Quotes.Sources
+	names := rt.Quotes.Sources
 	if first.source != "" {
 		names = []string{first.source}
 	}
@@ -265,17 +270,19 @@ func (r *Requests) Candles(ctx context.Context, symbol, vsCurrency string, inter
 	if err := r.unknown(symbol); err != nil {
 		return Answer{}, err
 	}
-	return r.get(ctx, r.kinds.candles, candlesQuestion(candlesArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, interval, limit}))
+	rt := r.enter()
+	defer rt.leave()
+	return r.get(ctx, rt.kinds.candles, candlesQuestion(candlesArg{wanted{symbol: symbol, vsCurrency: vsCurrency}, interval, limit}))
 }
 
-func (r *Requests) loadCandles(ctx context.Context, q question) (out loaded) {
+func (r *Requests) loadCandles(ctx context.Context, rt *routes, q question) (out loaded) {
 	r.counts.loads.Add(1)
 	arg := q.arg.(candlesArg)
 	asset, err := arg.resolve(ctx, r)
 	if err != nil {
 		return loaded{err: err}
 	}
-	out.err = r.sources.walk(ctx, r.opts.Candles.Sources, allRetries, func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, rt.Candles.Sources, allRetries, func(ctx context.Context, a attempt) error {
 		candles, err := a.island.Candles(ctx, sdk.CandlesRequest{
 			Asset: asset.forSource(), VsCurrency: arg.vsCurrency, Interval: arg.interval, Limit: arg.limit, Retries: a.retries,
 		})
@@ -307,16 +314,18 @@ func nextClose(candles sdk.Candles) time.Time {
 
 // Global answers how the whole market is.
 func (r *Requests) Global(ctx context.Context, vsCurrency string) (Answer, error) {
-	return r.get(ctx, r.kinds.global, globalQuestion(vsCurrency))
+	rt := r.enter()
+	defer rt.leave()
+	return r.get(ctx, rt.kinds.global, globalQuestion(vsCurrency))
 }
 
 func globalQuestion(vsCurrency string) question {
 	return question{key: "global" + suffix(vsCurrency), arg: vsCurrency}
 }
 
-func (r *Requests) loadGlobal(ctx context.Context, q question) (out loaded) {
+func (r *Requests) loadGlobal(ctx context.Context, rt *routes, q question) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Global.Sources, q.retries(), func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, rt.Global.Sources, q.retries(), func(ctx context.Context, a attempt) error {
 		global, err := a.island.Global(ctx, sdk.GlobalRequest{VsCurrency: q.arg.(string), Retries: a.retries})
 		if err != nil {
 			return err
@@ -328,9 +337,8 @@ func (r *Requests) loadGlobal(ctx context.Context, q question) (out loaded) {
 	return out
 }
 
-func (r *Requests) sentiment(ctx context.Context) (Answer, error) {
-	return r.insist(ctx, r.kinds.sentiment, question{key: "sentiment"})
-}
+// sentimentQuestion is the one question there is about the sentiment.
+var sentimentQuestion = question{key: "sentiment"}
 
 // retries is what the last source in line may spend on something that a report can do without: nothing while a report
 // waits for it.
@@ -341,9 +349,9 @@ func (q question) retries() int {
 	return allRetries
 }
 
-func (r *Requests) loadSentiment(ctx context.Context, q question) (out loaded) {
+func (r *Requests) loadSentiment(ctx context.Context, rt *routes, q question) (out loaded) {
 	r.counts.loads.Add(1)
-	out.err = r.sources.walk(ctx, r.opts.Sentiment.Sources, q.retries(), func(ctx context.Context, a attempt) error {
+	out.err = r.sources.walk(ctx, rt.Sentiment.Sources, q.retries(), func(ctx context.Context, a attempt) error {
 		sentiment, err := a.island.Sentiment(ctx, sdk.SentimentRequest{Retries: a.retries})
 		if err != nil {
 			return err
@@ -357,32 +365,38 @@ func (r *Requests) loadSentiment(ctx context.Context, q question) (out loaded) {
 
 // History answers with stored quotes. NotFound when there is no store.
 func (r *Requests) History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error) {
-	if r.opts.Store == "" {
+	rt := r.enter()
+	defer rt.leave()
+	if rt.Store == "" {
 		return sdk.HistoryPage{}, sdk.Errorf(sdk.NotFound, "no store is configured, so there is no history")
 	}
-	return ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (sdk.HistoryPage, error) {
+	return ask(ctx, r, rt.Store, r.storeMode, func(ctx context.Context, store process.Island) (sdk.HistoryPage, error) {
 		return store.History(ctx, req)
 	})
 }
 
 // HasSource reports whether a source answers quotes, for ?source=.
-func (r *Requests) HasSource(name string) bool { return slices.Contains(r.opts.Quotes.Sources, name) }
+func (r *Requests) HasSource(name string) bool {
+	return slices.Contains(r.routes.Load().Quotes.Sources, name)
+}
 
 // Invalidate forgets keys and globs in the store, the cache and the near cache, here and on every host that shares the
 // cache's second tier. It returns how many keys the cache forgot. The near cache forgets even when the others fail.
 func (r *Requests) Invalidate(ctx context.Context, patterns []string) (int, error) {
+	rt := r.enter()
+	defer rt.leave()
 	// Noted before and after: what is loaded meanwhile must not be written back to what has already forgotten.
 	r.near.invalidate(patterns)
 	var errs []error
-	if r.opts.Store != "" {
-		_, err := ask(ctx, r, r.opts.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+	if rt.Store != "" {
+		_, err := ask(ctx, r, rt.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
 			return store.Forget(ctx, patterns)
 		})
 		errs = append(errs, err)
 	}
 	forgotten := 0
-	if r.opts.Cache != "" {
-		n, err := ask(ctx, r, r.opts.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
+	if rt.Cache != "" {
+		n, err := ask(ctx, r, rt.Cache, r.cacheMode, func(ctx context.Context, cache process.Island) (int, error) {
 			return cache.Invalidate(ctx, patterns)
 		})
 		forgotten = n
@@ -395,7 +409,7 @@ func (r *Requests) Invalidate(ctx context.Context, patterns []string) (int, erro
 
 // SetTier takes a tier of the cache out or back in, by an operator's word.
 func (r *Requests) SetTier(ctx context.Context, tier string, enabled bool) error {
-	island, err := r.opts.Island(r.opts.Cache)
+	island, err := r.opts.Island(r.cache())
 	if err != nil {
 		return err
 	}

@@ -52,9 +52,9 @@ type line struct {
 }
 
 // newMerger returns a merger that takes nothing older than what it is handed.
-func newMerger(f *Feed, from map[string]sdk.Quote) *merger {
+func newMerger(f *Feed, plan *feedPlan, from map[string]sdk.Quote) *merger {
 	m := &merger{
-		voices: f.voices, counts: f.counts, now: f.r.opts.Now, poll: f.opts.Poll, quiet: f.opts.Silence,
+		voices: plan.voices, counts: f.counts, now: f.r.opts.Now, poll: plan.poll, quiet: plan.silence,
 		ready: make(chan struct{}, 1), lines: make(map[string]*line), waiting: make(map[string]sdk.Quote),
 	}
 	for symbol, q := range from {

@@ -177,6 +177,20 @@ const (
 	evictionSample = 8
 )
 
+// forgive drops every remembered failure: what nobody could answer, others may.
+func (n *near) forgive() {
+	for i := range n.shards {
+		s := &n.shards[i]
+		s.mu.Lock()
+		for key, e := range s.entries {
+			if e.err != nil {
+				n.remove(s, key)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
 // evict drops one of a few entries of a shard, sparing one: a remembered failure before an answer, then the least
 // recently used; only failures on demand. Go walks a map from a random place, which makes a fair sample.
 func (n *near) evict(s *nearShard, spare *entry, onlyFailures bool) {

@@ -27,14 +27,19 @@ type reportArg struct {
 	vsCurrency string
 }
 
-func (r *Requests) newReports() map[string]*reportKind {
-	reports := make(map[string]*reportKind, len(r.opts.Reports))
-	for _, opts := range r.opts.Reports {
+func (r *Requests) newReports(rt, before *routes) map[string]*reportKind {
+	reports := make(map[string]*reportKind, len(rt.Reports))
+	for _, opts := range rt.Reports {
 		rk := &reportKind{Report: opts}
 		rk.mode = newMode(r.opts.Logger.With("island", opts.Island),
 			"Reporter unavailable, serving the last good reports", "Reporter available again")
-		rk.kind = &kind{name: opts.Name, strategy: opts.Strategy, marshal: marshalReport, unmarshal: unmarshalReport, timeless: true}
-		rk.kind.load = one(func(ctx context.Context, q question) loaded { return r.loadReport(ctx, rk, q.arg.(reportArg)) })
+		if before != nil && before.reports[opts.Name] != nil && before.reports[opts.Name].Island == opts.Island {
+			rk.mode = before.reports[opts.Name].mode
+		}
+		rk.kind = &kind{name: opts.Name, routes: rt, strategy: opts.Strategy, marshal: marshalReport, unmarshal: unmarshalReport, timeless: true}
+		rk.kind.load = one(rt, func(ctx context.Context, _ *routes, q question) loaded {
+			return r.loadReport(ctx, rk, q.arg.(reportArg))
+		})
 		rk.kind.encode = func(noun any, _ bool) []Representation {
 			var reps []Representation
 			for _, d := range noun.(sdk.Report).Documents {
@@ -76,7 +81,9 @@ func unmarshalReport(value []byte) (any, error) {
 
 // Report answers a report on a symbol. Symbol is a symbol or an id of the catalogue, already in lower case.
 func (r *Requests) Report(ctx context.Context, name, symbol, vsCurrency string) (Answer, error) {
-	rk, ok := r.reports[name]
+	rt := r.enter()
+	defer rt.leave()
+	rk, ok := rt.reports[name]
 	if !ok {
 		return Answer{}, sdk.Errorf(sdk.NotFound, "no report %q is configured", name)
 	}
@@ -119,11 +126,12 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 	if asset.poor {
 		req.Warnings = append(req.Warnings, "The catalogue of assets could not be had in full: the symbol is taken as it stands.")
 	}
-	needs := r.gather(needsCtx, rk.Needs, arg, asset)
+	rt := rk.kind.routes
+	needs := r.gather(needsCtx, rt, rk.Needs, arg, asset)
 	var vital []error
 	for _, n := range needs {
 		if n.err == nil {
-			poor = r.hand(&req, n) || poor
+			poor = rt.hand(&req, n) || poor
 			continue
 		}
 		if n.name == "quote" || n.name == "candles" {
@@ -140,7 +148,7 @@ func (r *Requests) loadReport(ctx context.Context, rk *reportKind, arg reportArg
 		return loaded{err: worstOf(vital)}
 	}
 	if rk.Needs.CrossCheck && req.Quote != nil {
-		req.CrossCheck = r.crossCheck(needsCtx, arg, asset, req.Quote.Source)
+		req.CrossCheck = r.crossCheck(needsCtx, rt, arg, asset, req.Quote.Source)
 	}
 	req.Now = r.opts.Now().UTC()
 	report, err := askReporter(ctx, r, rk, req)
@@ -161,7 +169,7 @@ func withReserve(ctx context.Context, reserve time.Duration) (context.Context, c
 }
 
 // gather asks for all needs at once.
-func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, asset resolved) []need {
+func (r *Requests) gather(ctx context.Context, rt *routes, needs sdk.Needs, arg reportArg, asset resolved) []need {
 	want := wanted{symbol: arg.symbol, found: &asset, vsCurrency: arg.vsCurrency}
 	var out []*need
 	var wait sync.WaitGroup
@@ -174,15 +182,15 @@ func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, a
 		wait.Go(func() { n.answer, n.err = get() })
 	}
 	fetch("quote", needs.Quote, func() (Answer, error) {
-		return r.insist(ctx, r.kinds.quote, quoteQuestion(quoteArg{wanted: want}))
+		return r.insist(ctx, rt.kinds.quote, quoteQuestion(quoteArg{wanted: want}))
 	})
 	fetch("candles", needs.DailyCandles > 0, func() (Answer, error) {
-		return r.insist(ctx, r.kinds.candles, candlesQuestion(candlesArg{want, sdk.Interval1d, needs.DailyCandles}))
+		return r.insist(ctx, rt.kinds.candles, candlesQuestion(candlesArg{want, sdk.Interval1d, needs.DailyCandles}))
 	})
 	fetch("global", needs.Global, func() (Answer, error) {
-		return r.insist(ctx, r.kinds.global, globalQuestion(arg.vsCurrency))
+		return r.insist(ctx, rt.kinds.global, globalQuestion(arg.vsCurrency))
 	})
-	fetch("sentiment", needs.Sentiment, func() (Answer, error) { return r.sentiment(ctx) })
+	fetch("sentiment", needs.Sentiment, func() (Answer, error) { return r.insist(ctx, rt.kinds.sentiment, sentimentQuestion) })
 	wait.Wait()
 	done := make([]need, len(out))
 	for i, n := range out {
@@ -193,17 +201,17 @@ func (r *Requests) gather(ctx context.Context, needs sdk.Needs, arg reportArg, a
 
 // hand puts a need that was met into the request. Poor is whether another source than the first in line met it: a report
 // made of it is to be made again soon.
-func (r *Requests) hand(req *sdk.ReportRequest, n need) (poor bool) {
+func (rt *routes) hand(req *sdk.ReportRequest, n need) (poor bool) {
 	secondBest := func(line Line, source string) bool { return len(line.Sources) > 0 && source != line.Sources[0] }
 	switch noun := n.answer.Noun().(type) {
 	case sdk.Quote:
-		req.Quote, poor = &noun, secondBest(r.opts.Quotes, noun.Source)
+		req.Quote, poor = &noun, secondBest(rt.Quotes, noun.Source)
 	case sdk.Candles:
-		req.Candles, poor = &noun, secondBest(r.opts.Candles, noun.Source)
+		req.Candles, poor = &noun, secondBest(rt.Candles, noun.Source)
 	case sdk.Global:
-		req.Global, poor = &noun, secondBest(r.opts.Global, noun.Source)
+		req.Global, poor = &noun, secondBest(rt.Global, noun.Source)
 	case sdk.Sentiment:
-		req.Sentiment, poor = &noun, secondBest(r.opts.Sentiment, noun.Source)
+		req.Sentiment, poor = &noun, secondBest(rt.Sentiment, noun.Source)
 	}
 	if n.answer.Stale {
 		req.Stale = append(req.Stale, n.name)
@@ -212,12 +220,12 @@ func (r *Requests) hand(req *sdk.ReportRequest, n need) (poor bool) {
 }
 
 // crossCheck asks the next source in line for the same quote. Its absence is no fault of the report.
-func (r *Requests) crossCheck(ctx context.Context, arg reportArg, asset resolved, given string) []sdk.Quote {
-	for _, source := range r.opts.Quotes.Sources {
+func (r *Requests) crossCheck(ctx context.Context, rt *routes, arg reportArg, asset resolved, given string) []sdk.Quote {
+	for _, source := range rt.Quotes.Sources {
 		if source == given {
 			continue
 		}
-		answer, err := r.insist(ctx, r.kinds.quote, quoteQuestion(quoteArg{
+		answer, err := r.insist(ctx, rt.kinds.quote, quoteQuestion(quoteArg{
 			wanted{symbol: arg.symbol, found: &asset, vsCurrency: arg.vsCurrency}, source,
 		}))
 		if err == nil && !answer.Stale {
@@ -322,14 +330,15 @@ func (r *Requests) Warm(ctx context.Context) {
 	}
 	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
 		missing := 0
-		for name, rk := range r.reports {
+		rt := r.routes.Load()
+		for name, rk := range rt.reports {
 			for _, symbol := range rk.Warm {
 				if _, err := r.Report(ctx, name, symbol, "usd"); err != nil && !definite(err) {
 					missing++
 				}
 			}
 		}
-		if len(r.opts.Global.Sources) > 0 {
+		if len(rt.Global.Sources) > 0 {
 			if _, err := r.Global(ctx, "usd"); err != nil && !definite(err) {
 				missing++
 			}

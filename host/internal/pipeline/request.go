@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -14,6 +15,7 @@ import (
 // kind is one use of the primitive: what its values are, how long they hold, and how to load them.
 type kind struct {
 	name     string
+	routes   *routes
 	strategy Strategy
 	// load answers questions, in their order. It is the only step that may leave the machine.
 	load func(ctx context.Context, questions []question) []loaded
@@ -71,8 +73,8 @@ type Requests struct {
 	near    *near
 	live    live
 	sources *sources
-	kinds   kinds
-	reports map[string]*reportKind
+	// routes are who answers what right now.
+	routes atomic.Pointer[routes]
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -102,8 +104,9 @@ func New(opts Options) *Requests {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
 	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
-	r.kinds = r.newKinds()
-	r.reports = r.newReports()
+	r.routes.Store(r.newRoutes(opts, nil))
+	r.opts = opts.withoutRoutes()
+	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {
@@ -287,6 +290,7 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 	if !nested(ctx) {
 		leave = sync.OnceFunc(func() { <-r.slots })
 	}
+	k.routes.hold() // Whoever begins the flight still uses them.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
 	stop := context.AfterFunc(r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the flight too
 	r.work.Go(func() {
@@ -304,6 +308,7 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			stop()
 			cancel()
 			leave()
+			k.routes.leave()
 		}()
 		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true), leave)
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -23,12 +24,15 @@ type sources struct {
 
 	mu     sync.RWMutex
 	byName map[string]*source
+	asked  map[string][]string // by whom
 }
 
 // source is what the host knows of one source island.
 type source struct {
 	name    string
 	breaker circuitbreaker.CircuitBreaker[any]
+	// retired is whether nobody asks the source any more.
+	retired atomic.Bool
 
 	mu sync.Mutex
 	// silentUntil is when the source may be asked again, by its own word.
@@ -59,21 +63,36 @@ type SourceStatus struct {
 }
 
 func newSources(opts Options) *sources {
-	s := &sources{opts: opts, byName: make(map[string]*source)}
+	s := &sources{opts: opts, byName: make(map[string]*source), asked: make(map[string][]string)}
 	s.mode = newMode(opts.Logger, "External APIs unavailable, serving cached data", "External APIs available again")
-	for _, line := range []Line{opts.Quotes, opts.Candles, opts.Global, opts.Sentiment, opts.Catalogue} {
-		for _, name := range line.Sources {
-			s.add(name)
-		}
-	}
 	return s
 }
 
-// add makes a source known.
-func (s *sources) add(name string) {
+// Who asks sources.
+const (
+	askedByRequests = "requests"
+	askedByFeed     = "feed"
+)
+
+// keep makes the sources known that somebody asks, in the place of those that he asked before. Those that nobody asks any
+// more are left out of all that is told; what is under way may still ask them. One that comes back begins anew.
+func (s *sources) keep(who string, names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.byName[name]; ok {
+	s.asked[who] = names
+	for _, name := range names {
+		s.add(name)
+	}
+	for name, src := range s.byName {
+		src.retired.Store(!slices.ContainsFunc(slices.Collect(maps.Values(s.asked)), func(names []string) bool {
+			return slices.Contains(names, name)
+		}))
+	}
+}
+
+// add makes a source known; the caller holds the lock.
+func (s *sources) add(name string) {
+	if src, ok := s.byName[name]; ok && !src.retired.Load() {
 		return
 	}
 	logger := s.opts.Logger
@@ -88,18 +107,19 @@ func (s *sources) add(name string) {
 		}).Build()}
 }
 
-// of returns a source that is known.
+// of returns a source that is known, else nil.
 func (s *sources) of(name string) *source {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.byName[name]
 }
 
-// all lists the sources, in no order.
+// all lists the sources that are asked, in no order.
 func (s *sources) all() []*source {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Collect(maps.Values(s.byName))
+	all := slices.Collect(maps.Values(s.byName))
+	return slices.DeleteFunc(all, func(src *source) bool { return src.retired.Load() })
 }
 
 func stateName(s circuitbreaker.State) string {
@@ -241,6 +261,10 @@ func (s *sources) ready(names []string, failed *[]failedSource) []*source {
 	now := s.opts.Now()
 	for _, name := range names {
 		src := s.of(name)
+		if src == nil { // It was removed by a reload since it was asked for by its name.
+			*failed = append(*failed, failedSource{name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: defaultRetryAfter}})
+			continue
+		}
 		src.mu.Lock()
 		wait, kind := src.silentUntil.Sub(now), src.lastError
 		src.mu.Unlock()

@@ -4,7 +4,7 @@ package pipeline
 // nobody, loads nothing, allocates nothing and keeps none of its arguments; what it does not answer is for Report, and
 // counted there.
 func (r *Requests) WarmReport(name, symbol, vsCurrency string) (Answer, bool) {
-	rk, ok := r.reports[name]
+	rk, ok := r.routes.Load().reports[name]
 	if !ok {
 		return Answer{}, false
 	}

@@ -18,14 +18,21 @@ const (
 	watchTooLong = "the cache's invalidation stream fell silent"
 )
 
-// Run keeps the near cache true by following the cache island's invalidations, until the context ends.
+// Run keeps the near cache true by following the cache island's invalidations, until the context ends. Without a cache it
+// waits for one: a reload may bring it.
 func (r *Requests) Run(ctx context.Context) {
-	if r.opts.Cache == "" {
-		return
-	}
 	pause := minReopen
 	for ctx.Err() == nil {
-		stood, err := r.follow(ctx)
+		rt := r.routes.Load()
+		if rt.Cache == "" {
+			r.near.trust(false) // Nobody else changes what this process remembers.
+			select {
+			case <-ctx.Done():
+			case <-rt.replaced:
+			}
+			continue
+		}
+		stood, err := r.follow(ctx, rt)
 		r.near.suspect()
 		r.watched.version.Store(0)
 		if stood {
@@ -52,16 +59,39 @@ var errSilent = errors.New(watchTooLong)
 //
 // When another generation of the cache takes over, its stream stands before the former ends, so that no invalidation goes
 // unheard and nothing comes into doubt.
-func (r *Requests) follow(ctx context.Context) (stood bool, err error) {
+func (r *Requests) follow(ctx context.Context, rt *routes) (stood bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if r.otherCache(ctx, rt) {
+			cancel(errOtherCache)
+		}
+	}()
 	var heard atomic.Bool
 	var newest atomic.Int64
-	err = r.relay(ctx, r.opts.Cache, watchOverlap, func(ctx context.Context, island process.Island, hello func()) error {
+	err = r.relay(ctx, rt.Cache, watchOverlap, func(ctx context.Context, island process.Island, hello func()) error {
 		return r.watch(ctx, island, newest.Add(1), &newest, func() (first bool) {
 			hello()
 			return heard.CompareAndSwap(false, true)
 		})
 	})
 	return heard.Load(), err
+}
+
+// errOtherCache ends the stream of a cache that is not to be asked any more.
+var errOtherCache = errors.New("another cache is configured")
+
+// otherCache waits until other routes than some name another cache, or none, and reports whether they do before the context
+// ends.
+func (r *Requests) otherCache(ctx context.Context, rt *routes) bool {
+	for name := rt.Cache; rt.Cache == name; rt = r.routes.Load() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-rt.replaced:
+		}
+	}
+	return true
 }
 
 // watchOverlap is how long the stream of the former generation of the cache stands beside that of the next, for what is

@@ -33,6 +33,7 @@ type Hub struct {
 	local    line // of the islands channel
 	channels []*channel
 	byName   map[string]*channel
+	retired  map[string]*channel // by name: channels of symbols that left the feed
 	tickers  *channel
 	global   *channel
 	islands  *channel
@@ -65,7 +66,7 @@ func New(opts Options) *Hub {
 	opts = opts.withDefaults()
 	h := &Hub{
 		opts: opts, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		byName: make(map[string]*channel), groups: make(map[string]*group),
+		byName: make(map[string]*channel), retired: make(map[string]*channel), groups: make(map[string]*group),
 		lines:   rate.NewLimiter(linesPerSecond, linesAtOnce),
 		clients: make(map[*Client]struct{}), addresses: make(map[netip.Addr]int), gone: make(chan struct{}),
 	}
@@ -89,7 +90,9 @@ func (h *Hub) addChannel(name, update string, l *line) *channel {
 
 // ticker returns the channel of a symbol, made at first sight.
 func (h *Hub) ticker(symbol string) *channel {
-	if ch := h.byName[tickerPrefix+symbol]; ch != nil {
+	if ch := h.named(tickerPrefix + symbol); ch != nil {
+		delete(h.retired, ch.name)
+		h.byName[ch.name] = ch
 		return ch
 	}
 	ch := h.addChannel(tickerPrefix+symbol, h.tickers.update, &h.feed)

@@ -156,7 +156,7 @@ func (c *Client) unsubscribe(r request) {
 	results := make(map[string]result, len(r.Channels))
 	channels := slices.Clone(c.group.channels)
 	for _, name := range r.Channels {
-		ch := h.byName[name]
+		ch := h.named(name)
 		before := len(channels)
 		channels = slices.DeleteFunc(channels, func(other *channel) bool { return other == ch })
 		_, again := results[name]
