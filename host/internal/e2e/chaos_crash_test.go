@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -114,6 +116,57 @@ func TestChaosSwaps(t *testing.T) {
 		if round == 0 {
 			before = footprintOf(t, h)
 		}
+	}
+	requests.stop()
+	eventually(t, 60*time.Second, "everything is given back", func() error { return footprintOf(t, h).fits(before) })
+	feed.stop()
+}
+
+// TestChaosReloads changes the configuration again and again under load over HTTP and on the feed, now an island that stands in the
+// feed's way and now one that does not: no request fails, no tick is lost and none comes twice, only what changed is replaced, and
+// the host holds as much at the end as at the start.
+func TestChaosReloads(t *testing.T) {
+	t.Parallel()
+	m, c := startMarket(t), newComposition(t)
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
+	feed := startEar(t, h)
+	requests := startLoad(t, h, 4, "/api/crypto-report/btc", "/api/market-data/eth", "/api/technical-analysis/sol", "/health/live")
+	steps := []struct{ island, from, to string }{
+		{"binance-source", `stream_url = env("BINANCE_STREAM_URL"`, "weight_per_minute = 5000\n    stream_url = env(\"BINANCE_STREAM_URL\""},
+		{"report-generator", `binary = "plugins/report-generator"`, "binary = \"plugins/report-generator\"\n  config {\n    disclaimer = \"Reloaded.\"\n  }"},
+		{"cache", `max_memory = "64MiB"`, "max_memory = \"63MiB\""},
+		{"sqlite-store", `path      = "${host.data_dir}/islands.db"`, "busy_timeout = \"6s\"\n    path      = \"${host.data_dir}/islands.db\""},
+		{"coingecko-source", `api_key = env("COINGECKO_API_KEY", "")`, "timeout = \"2s\"\n    api_key = env(\"COINGECKO_API_KEY\", \"\")"},
+	}
+	var before footprint
+	for round := range scaled(5, 50) {
+		step := steps[round%len(steps)]
+		from, to := step.from, step.to
+		if round/len(steps)%2 == 1 { // And back.
+			from, to = to, from
+		}
+		c.replace(from, to)
+		pids := h.pids(t)
+		if got := h.reload(t); fmt.Sprint(got.Replaced) != fmt.Sprint([]string{step.island}) {
+			t.Errorf("round %d: %+v", round, got)
+		}
+		for name, pid := range h.pids(t) {
+			if changed := pid != pids[name]; changed != (name == step.island) {
+				t.Errorf("round %d, of %s: %s: process %d became %d", round, step.island, name, pids[name], pid)
+			}
+		}
+		if round == 0 {
+			before = footprintOf(t, h)
+		}
+	}
+	// One that does not validate changes nothing.
+	pids := h.pids(t)
+	c.write(strings.Replace(c.text, "max_memory = ", "max_memories = ", 1))
+	if out, err := h.tryCLI(t, "reload"); err == nil || !strings.Contains(out, "max_memories") {
+		t.Errorf("%v %s", err, out)
+	}
+	if now := h.pids(t); !maps.Equal(now, pids) {
+		t.Errorf("%v became %v", pids, now)
 	}
 	requests.stop()
 	eventually(t, 60*time.Second, "everything is given back", func() error { return footprintOf(t, h).fits(before) })

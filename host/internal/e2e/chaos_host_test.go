@@ -22,7 +22,10 @@ func TestChaosKilledHost(t *testing.T) {
 	t.Parallel()
 	r := dice(t)
 	m := startMarket(t)
-	env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t), "ISLANDS_CONFIG": edited(t, restless)}
+	c := newComposition(t)
+	c.text = restless(c.text)
+	c.write(c.text)
+	env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t), "ISLANDS_CONFIG": c.path}
 	moments := []struct {
 		name string
 		// live leads the host to the moment at which it is killed.
@@ -45,6 +48,12 @@ func TestChaosKilledHost(t *testing.T) {
 			for name := range pids {
 				begin(t, h, "swap", name)
 			}
+			time.Sleep(within(r, time.Second))
+		}},
+		{"reload", func(t *testing.T, h *host) {
+			t.Helper()
+			c.write(strings.Replace(c.text, `max_memory = "64MiB"`, fmt.Sprintf(`max_memory = "%dMiB"`, 32+r.IntN(32)), 1))
+			begin(t, h, "reload")
 			time.Sleep(within(r, time.Second))
 		}},
 		{"shutdown", func(t *testing.T, h *host) {

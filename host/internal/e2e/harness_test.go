@@ -146,6 +146,9 @@ func launchAs(t *testing.T, user *syscall.Credential, env map[string]string, nam
 		_ = read.SetReadDeadline(time.Now().Add(time.Second))
 		reading.Wait()
 		_ = read.Close()
+		if races := p.said("DATA RACE"); races > 0 {
+			t.Errorf("%s and what it started had %d data races", name, races)
+		}
 		if t.Failed() {
 			said := slices.DeleteFunc(p.tail(300), func(line string) bool { return strings.Contains(line, "completed successfully") })
 			t.Logf("%s said:\n%s", name, strings.Join(said, "\n"))
@@ -163,7 +166,7 @@ func (p *program) tail(n int) []string {
 // says waits until a line holds every one of the texts and returns it.
 func (p *program) says(t *testing.T, texts ...string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Duration(scaled(20, 90)) * time.Second)
 	for from := 0; ; {
 		p.mu.Lock()
 		lines, more := p.lines[from:], p.more
@@ -203,8 +206,8 @@ func (p *program) stop(t *testing.T) int {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
-		t.Fatal("did not stop within 20 s of SIGTERM")
+	case <-time.After(time.Duration(scaled(20, 60)) * time.Second):
+		t.Fatal("did not stop in time after SIGTERM")
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
