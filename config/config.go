@@ -71,6 +71,7 @@ type Host struct {
 	// Watch is whether the host reloads the file by itself when it changes; default false.
 	Watch     bool
 	NearCache NearCache
+	Spool     Spool
 	Limits    Limits
 	// TrustedProxies are the networks of the peers that are believed when they say for whom they speak; none by default,
 	// and never everybody. An address alone is a network of one.
@@ -114,6 +115,17 @@ type Log struct {
 	Level string
 	// Format is "text" or "json"; default "json" in Production, else "text".
 	Format string
+}
+
+// Spool bounds what waits on disk for the store, in the folder spool of the data directory.
+type Spool struct {
+	// MaxSize of all of it, 256 MiB by itself, from 1 MiB to 1 TiB; beyond, the oldest is dropped. So is what is older than
+	// MaxAge, a day by itself.
+	MaxSize sdk.Size
+	MaxAge  time.Duration
+	// Sync is how long what waits may be in the system's memory alone, which a failure of the power costs, but no kill; a
+	// second by itself. With 0 each write waits for the disk.
+	Sync time.Duration
 }
 
 // NearCache bounds the encoded answers that the host keeps in its own memory.

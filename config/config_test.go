@@ -219,6 +219,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 		ShutdownTimeout: 15 * time.Second, RequestTimeout: 10 * time.Second, SourceTimeout: 3 * time.Second,
 		LastSourceTimeout: 8 * time.Second, NegativeTTL: time.Minute,
 		NearCache:       NearCache{MaxEntries: 10_000, MaxMemory: 64 << 20},
+		Spool:           Spool{MaxSize: 256 << 20, MaxAge: 24 * time.Hour, Sync: time.Second},
 		Limits:          Limits{MaxSymbols: 250, MaxColdRequests: 256, MaxConnections: 32_768, MaxConnectionsPerAddress: 16_384},
 		ForwardedHeader: XForwardedFor,
 	}

@@ -32,11 +32,12 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 		LastSourceTimeout: 8 * time.Second,
 		NegativeTTL:       time.Minute,
 		NearCache:         NearCache{MaxEntries: 10_000, MaxMemory: 64 << 20},
+		Spool:             Spool{MaxSize: 256 << 20, MaxAge: 24 * time.Hour, Sync: time.Second},
 		Limits:            Limits{MaxSymbols: 250, MaxColdRequests: 256},
 	}
 	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "shutdown_timeout",
 		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "watch", "trusted_proxies", "forwarded_header"),
-		"log", "near_cache", "limits", "tls", "rate_limit"))
+		"log", "near_cache", "spool", "limits", "tls", "rate_limit"))
 	if r.text("listen", &h.Listen) && !listenable(h.Listen) {
 		l.problem(r.where("listen"), "Bad address", "%q wants HOST:PORT such as \"127.0.0.1:3000\", not %q.", "listen", h.Listen)
 	}
@@ -57,6 +58,11 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 	near := l.read(r.sub("near_cache"), attributes("max_entries", "max_memory"))
 	near.whole("max_entries", &h.NearCache.MaxEntries, math.MaxInt32)
 	near.size("max_memory", &h.NearCache.MaxMemory)
+
+	spool := l.read(r.sub("spool"), attributes("max_size", "max_age", "sync"))
+	spool.sizeBetween("max_size", &h.Spool.MaxSize, 1<<20, 1<<40)
+	spool.duration("max_age", &h.Spool.MaxAge)
+	spool.durationOrNone("sync", &h.Spool.Sync)
 
 	limits := l.read(r.sub("limits"), attributes("max_symbols", "max_cold_requests", "max_connections",
 		"max_connections_per_address")) // The last two are settled by connections.

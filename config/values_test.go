@@ -105,6 +105,11 @@ func TestEverythingSet(t *testing.T) {
 			source_timeout      = "2s"
 			last_source_timeout = "2s"
 			negative_ttl        = "5s"
+			spool {
+				max_size = "8MiB"
+				max_age  = "2h"
+				sync     = "0s"
+			}
 			near_cache {
 				max_entries = env("ENTRIES")
 				max_memory  = 1024
@@ -203,7 +208,7 @@ func TestEverythingSet(t *testing.T) {
 		Host: Host{
 			Listen: ":0", DataDir: "data", Environment: Production, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
 			RequestTimeout: 9 * time.Second, SourceTimeout: 2 * time.Second, LastSourceTimeout: 2 * time.Second,
-			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Limits: Limits{10, 20, 40, 30},
+			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Spool: Spool{8 << 20, 2 * time.Hour, 0}, Limits: Limits{10, 20, 40, 30},
 			TrustedProxies: []netip.Prefix{
 				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),
 			},

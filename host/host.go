@@ -15,6 +15,7 @@ import (
 	"github.com/service-islands/islands/host/internal/gateway/hub"
 	"github.com/service-islands/islands/host/internal/observe"
 	"github.com/service-islands/islands/host/internal/pipeline"
+	"github.com/service-islands/islands/host/internal/spool"
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/process"
@@ -27,6 +28,7 @@ type host struct {
 
 	observer   *observe.Observer
 	supervisor *supervisor.Supervisor
+	spool      *spool.Spool
 	requests   *pipeline.Requests
 	feeds      *feeds
 	hub        *hub.Hub
@@ -84,6 +86,9 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
+	if err := h.openSpool(cfg); err != nil {
+		return nil, err
+	}
 	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()
@@ -117,6 +122,23 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	h.runs("warm-up", h.warm)
 	h.opens("reload", h.reloads.close)
 	return h, nil
+}
+
+// openSpool opens what waits on disk for the store.
+func (h *host) openSpool(cfg *config.Config) (err error) {
+	sync := cfg.Host.Spool.Sync
+	if sync == 0 {
+		sync = spool.SyncAlways
+	}
+	h.spool, err = spool.Open(spool.Options{
+		Dir: filepath.Join(cfg.Host.DataDir, "spool"), MaxBytes: int64(cfg.Host.Spool.MaxSize), MaxAge: cfg.Host.Spool.MaxAge, Sync: sync,
+		Logger: h.logger.Named("spool"),
+	})
+	if err != nil {
+		return err
+	}
+	h.opens("spool", func(context.Context) error { return h.spool.Close() })
+	return nil
 }
 
 // streamGrace is how long the API waits for the cache's invalidations before it opens.
@@ -247,12 +269,12 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 		NegativeTTL: limits.NegativeTTL, RequestTimeout: limits.RequestTimeout, SourceTimeout: limits.SourceTimeout,
 		LastSourceTimeout: limits.LastSourceTimeout, MaxEntries: limits.NearCache.MaxEntries,
 		MaxBytes: int64(limits.NearCache.MaxMemory), MaxFlights: limits.Limits.MaxColdRequests,
-		Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
+		Spool: h.spool, Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
 	}
 	for _, report := range req.Reports {
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(cfg, report).Needs, Warm: report.Warm,
+			Needs: specOf(cfg, report).Needs, Formats: specOf(cfg, report).Formats, Warm: report.Warm,
 		})
 	}
 	return opts

@@ -211,8 +211,9 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Island string     `json:"island"`
 		// Mode is normal, cache_only, or none where no store is configured.
 		Mode  string     `json:"mode"`
+		Spool spoolView  `json:"spool"`
 		Parts []partView `json:"parts"`
-	}{Island: i.h.config().Request.Store, Mode: "normal", Parts: []partView{}}
+	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -228,6 +229,32 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		body.Mode = "cache_only"
 	}
 	return body, body.Status
+}
+
+// spoolView is what waits on disk for the store.
+type spoolView struct {
+	// Records that wait, each a tick's quotes or a load's, and their bytes; when the oldest of them came, null for none.
+	Records  uint64     `json:"records"`
+	Bytes    int64      `json:"bytes"`
+	OldestAt *time.Time `json:"oldest_at"`
+	// Since the host was started.
+	Appended  uint64 `json:"appended"`
+	Confirmed uint64 `json:"confirmed"`
+	Dropped   uint64 `json:"dropped"`
+	Lost      uint64 `json:"lost"`
+	Failures  uint64 `json:"failures"`
+}
+
+func (i *insight) spool() spoolView {
+	s := i.h.spool.Stats()
+	v := spoolView{
+		Records: s.Records, Bytes: s.Bytes, Appended: s.Appended, Confirmed: s.Confirmed, Dropped: s.Dropped, Lost: s.Lost, Failures: s.Failures,
+	}
+	if !s.Oldest.IsZero() {
+		at := s.Oldest.UTC()
+		v.OldestAt = &at
+	}
+	return v
 }
 
 // IslandsHealth implements gateway.Insight.
@@ -251,7 +278,12 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 		return nil, 0, sdk.Errorf(sdk.NotFound, "no island %q in the configuration", name)
 	}
 	v := viewOf(s)
-	return v, v.Status, nil
+	body := struct {
+		islandView
+		// Rejected counts what the island answered and was not taken, by reason.
+		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+	}{v, i.h.rejected(name)}
+	return body, v.Status, nil
 }
 
 // IslandMetrics implements gateway.Insight.
@@ -266,7 +298,20 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 	return struct {
 		Name    string      `json:"name"`
 		Metrics sdk.Metrics `json:"metrics"`
-	}{name, metrics}, nil
+		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
+		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+	}{name, metrics, i.h.rejected(name)}, nil
+}
+
+// rejected counts what an island answered and was not taken, by reason.
+func (h *host) rejected(name string) map[pipeline.Fault]uint64 {
+	out := map[pipeline.Fault]uint64{}
+	for _, f := range h.requests.Faults() {
+		if f.Island == name {
+			out[f.Fault] = f.Count
+		}
+	}
+	return out
 }
 
 // metrics asks an island what it counts.
@@ -379,14 +424,16 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 		Pool        pool       `json:"pool"`
 		RowsWritten sdk.Number `json:"rows_written"`
 		// Writes of the pipeline to cache and store, and those that failed.
-		Writes        uint64 `json:"writes"`
-		WriteFailures uint64 `json:"write_failures"`
+		Writes        uint64    `json:"writes"`
+		WriteFailures uint64    `json:"write_failures"`
+		Spool         spoolView `json:"spool"`
 	}{
 		Island: i.h.config().Request.Store,
 		Pool: pool{
 			value("db_pool_connections"), value("db_pool_idle"), value("db_pool_in_use"), value("db_pool_waits_total"), waited,
 		},
 		RowsWritten: value("db_rows_written_total"), Writes: stats.Writes, WriteFailures: stats.WriteFailures,
+		Spool: i.spool(),
 	}, nil
 }
 

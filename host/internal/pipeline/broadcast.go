@@ -75,10 +75,6 @@ type FeedOptions struct {
 	Grace time.Duration
 	// Hold is how long a host that knows newer quotes than the log waits for the leader to take them, 5 s.
 	Hold time.Duration
-	// StoreQueue is how many quotes wait for the store at most, 10,000.
-	StoreQueue int
-	// StoreTimeout bounds one batch for the store, and what is left on the way down, 3 s.
-	StoreTimeout time.Duration
 }
 
 // withDefaults fills in what was left out.
@@ -96,10 +92,6 @@ func (o FeedOptions) withDefaults() FeedOptions {
 	set(&o.CallTimeout, time.Second)
 	set(&o.Grace, 3*time.Second)
 	set(&o.Hold, 5*time.Second)
-	set(&o.StoreTimeout, 3*time.Second)
-	if o.StoreQueue <= 0 {
-		o.StoreQueue = 10_000
-	}
 	if o.Streams == nil {
 		o.Streams = func(string) bool { return false }
 	}
@@ -125,7 +117,6 @@ type Feed struct {
 	replanned chan struct{}
 
 	assets *assets
-	ledger *ledger
 	work   sync.WaitGroup
 
 	// What follows belongs to the goroutine of Run.
@@ -159,7 +150,6 @@ func NewFeed(r *Requests, opts FeedOptions) *Feed {
 	f.assets = newAssets(f)
 	f.plan.Store(f.newPlan(opts, nil))
 	f.pruned, f.led = f.plan.Load(), opts.Coordinator
-	f.ledger = newLedger(f)
 	return f
 }
 
@@ -167,17 +157,23 @@ func NewFeed(r *Requests, opts FeedOptions) *Feed {
 func (f *Feed) Run(ctx context.Context) {
 	defer f.work.Wait()
 	f.work.Go(func() { f.assets.keep(ctx) })
-	f.work.Go(func() { f.ledger.run(ctx) })
 	f.conduct(ctx)
 }
 
 // safely takes one step. A panic ends the step and nothing else.
 func (f *Feed) safely(step string, do func()) {
+	if !safely(f.logger, step, do) {
+		f.counts.panics.Add(1)
+	}
+}
+
+// safely does a step, and reports whether it came to its end: one that panics ends alone.
+func safely(logger hclog.Logger, step string, do func()) (whole bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			f.counts.panics.Add(1)
-			f.logger.Error("panic in the feed, which goes on", "step", step, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			logger.Error("panic in a step, the rest goes on", "step", step, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
 	do()
+	return true
 }

@@ -104,8 +104,17 @@ func TestACacheThatFails(t *testing.T) {
 		h.set("cache", true)
 		h.stream.push(at("btc", 101, -time.Millisecond))
 		synctest.Wait()
-		if _, ok := h.cache.has("btc_current_price"); !ok || !h.r.Stats().CacheAvailable {
+		if _, ok := h.cache.has("btc_current_price"); !ok {
 			t.Error("the cache does not hold the quote after it is back")
+		}
+		if h.r.Stats().CacheAvailable {
+			t.Error("one answer is enough to count as available again, whatever was a moment ago")
+		}
+		time.Sleep(steadyAfter)
+		h.stream.push(at("btc", 102, 0))
+		synctest.Wait()
+		if !h.r.Stats().CacheAvailable {
+			t.Error("the cache does not count as available after it is back")
 		}
 	})
 }

@@ -383,9 +383,13 @@ func (c *climb) remember(ctx context.Context) {
 		}))
 	}
 	if len(nouns) > 0 && c.k.save != nil {
-		r.counts.written(ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
+		n, err := ask(ctx, r, c.k.routes.Store, r.storeMode, func(ctx context.Context, store process.Island) (int, error) {
 			return len(nouns), c.k.save(ctx, store, nouns)
-		}))
+		})
+		r.counts.written(n, err)
+		if err != nil && !definite(err) {
+			r.ledger.addNouns(nouns) // They wait with what the feed has delivered.
+		}
 	}
 }
 
@@ -414,7 +418,9 @@ func askWithin[T any](
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := call(limited, island)
+	var busy *full
 	switch {
+	case errors.As(err, &busy): // it was not asked
 	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
 		m.set(true, nil)
 	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil: // the caller's time is up, which says nothing of the island

@@ -222,7 +222,7 @@ func (f *Feed) tick(ctx context.Context) {
 	}
 	quotes = quotesOf(t.Quotes)
 	f.remember(ctx, quotes, t.At, began, version)
-	f.ledger.add(quotes)
+	f.r.ledger.add(quotes)
 	if f.lone != nil {
 		board.apply(t)
 		f.deliver(t)

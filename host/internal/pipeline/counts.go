@@ -43,7 +43,7 @@ func (r *Requests) Stats() Stats {
 		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
-		CacheAvailable: r.cacheMode.works(), StoreAvailable: r.storeMode.works(), SourcesAvailable: r.sources.mode.works(),
+		CacheAvailable: r.cacheMode.available(), StoreAvailable: r.storeMode.available(), SourcesAvailable: r.sources.mode.available(),
 	}
 }
 

@@ -272,7 +272,7 @@ func (d *desk) hear(ctx context.Context, island process.Island, source int, set 
 		if len(batch.Quotes) > 0 {
 			d.take(source, d.matched(set, v.name, batch.Quotes))
 		}
-		d.f.ledger.candles(set, v.name, batch.Candles)
+		d.f.candles(set, v.name, batch.Candles)
 		heard(batch)
 		missing := batch.Seq != last+1
 		last = batch.Seq

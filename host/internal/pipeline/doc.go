@@ -43,6 +43,12 @@
 // cache, the breakers of sources that go on and the modes outlive routes; remembered failures do not, because what nobody
 // could answer, others may.
 //
+// Everything that an island answers passes one boundary (boundary.go, admit.go): what cannot be or was not asked for is
+// left out and counted. A quote that is merely ancient is left out without blame, since that is how an asset looks that
+// is no longer traded. The boundary also bounds the calls under way at each island (bulkhead.go), with a room apart for
+// what the host asks for by itself; a call that found no place says nothing of the island. Cold work waits for a place in a
+// short queue, the newest first, or is shed (admission.go); answers from the near cache never come by there.
+//
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
 //

@@ -97,7 +97,7 @@ func (f *Feed) Stats() FeedStats {
 		Unreadable: c.unreadable.Load(), Fenced: c.fenced.Load(), Holes: c.holes.Load(),
 		Published: c.published.Load(), PublishFailures: c.publishFails.Load(),
 		Fills: c.fills.Load(), FillFailures: c.fillFailures.Load(), FillRefusals: c.fillRefusals.Load(),
-		Symbols: len(set.asked), Store: f.ledger.stats(),
+		Symbols: len(set.asked), Store: f.r.ledger.stats(),
 	}
 	c.mu.Lock()
 	s.Mode, s.Reason, s.Epoch, s.N = c.mode, c.reason, c.epoch, c.n

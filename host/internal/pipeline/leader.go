@@ -255,7 +255,7 @@ func (f *Feed) beginEpoch(ctx context.Context, known map[string]sdk.Quote) (t Ti
 	}
 	t = newEpoch(known, global, f.r.opts.Now().UTC())
 	f.remember(ctx, waited, t.At, began, version)
-	f.ledger.add(waited)
+	f.r.ledger.add(waited)
 	return t, waited, waitedGlobal
 }
 

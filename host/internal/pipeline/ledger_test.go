@@ -60,7 +60,7 @@ func TestEveryQuoteIsStored(t *testing.T) {
 
 func TestTheQueueForTheStoreIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := feeding(newFeedWorld(), func(_ *Options, f *FeedOptions) { f.StoreQueue = 20 })
+		h := feeding(newFeedWorld(), func(o *Options, _ *FeedOptions) { o.StoreQueue = 20 })
 		h.set("store", false)
 		for range 100 {
 			h.stream.push(at("btc", 100, 0))
@@ -148,7 +148,7 @@ func TestClosedCandlesAreStored(t *testing.T) {
 		// A store that stays away does not let them pile up.
 		h.set("store", false)
 		for i := range 3000 {
-			h.stream.send(sdk.QuoteBatch{Candles: []sdk.Candles{series("btc", candle(i, 1, true))}})
+			h.stream.send(sdk.QuoteBatch{Candles: []sdk.Candles{series("btc", candle(i-3000, 1, true))}})
 			if i%500 == 0 {
 				synctest.Wait()
 			}

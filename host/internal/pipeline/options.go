@@ -35,6 +35,8 @@ type Report struct {
 	KeyPrefix string
 	Strategy  Strategy
 	Needs     sdk.Needs
+	// Formats that the reporter declares; a document in another is not taken. Nil for any.
+	Formats []string
 	// Warm lists symbols whose report is made at start.
 	Warm []string
 }
@@ -72,8 +74,18 @@ type Options struct {
 	// MaxEntries and MaxBytes bound the near cache.
 	MaxEntries int
 	MaxBytes   int64
-	// MaxFlights bounds the loads under way at once; what comes beyond is refused with ResourceExhausted.
+	// MaxFlights bounds the loads under way at once. As many again wait for a quarter of their time at most; what comes
+	// beyond is refused with ResourceExhausted.
 	MaxFlights int
+	// MaxCalls bounds the calls under way at one island, those of the feed apart; default 64. As many again wait.
+	MaxCalls int
+
+	// Spool keeps what waits for the store on disk; nil for memory alone.
+	Spool Spool
+	// StoreQueue is how many quotes wait for the store in memory at most, 10,000.
+	StoreQueue int
+	// StoreTimeout bounds one batch for the store, and what is left on the way down, 3 s.
+	StoreTimeout time.Duration
 
 	// Operation is told of each operation of the host's own, such as "crypto-report"; nil for none. The function it
 	// returns is called with the error, or nil.
@@ -96,6 +108,10 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.LastSourceTimeout, 8*time.Second)
 	setDuration(&o.MemoryTimeout, time.Second)
 	setDuration(&o.BreakerOpenFor, 15*time.Second)
+	setDuration(&o.StoreTimeout, 3*time.Second)
+	if o.StoreQueue <= 0 {
+		o.StoreQueue = 10_000
+	}
 	if o.BreakerFailures == 0 {
 		o.BreakerFailures = 3
 	}
@@ -107,6 +123,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxFlights <= 0 {
 		o.MaxFlights = 256
+	}
+	if o.MaxCalls <= 0 {
+		o.MaxCalls = 64
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()

@@ -31,7 +31,9 @@ func (r *Requests) newReports(rt, before *routes) map[string]*reportKind {
 	reports := make(map[string]*reportKind, len(rt.Reports))
 	for _, opts := range rt.Reports {
 		rk := &reportKind{Report: opts}
-		rk.mode = newMode(r.opts.Logger.With("island", opts.Island),
+		told := r.opts
+		told.Logger = told.Logger.With("island", opts.Island)
+		rk.mode = newMode(told,
 			"Reporter unavailable, serving the last good reports", "Reporter available again")
 		if before != nil && before.reports[opts.Name] != nil && before.reports[opts.Name].Island == opts.Island {
 			rk.mode = before.reports[opts.Name].mode
@@ -245,7 +247,9 @@ func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.Repor
 		// The host made the request, so a client is not to blame, nor is this to be remembered as an answer.
 		err = &sdk.Error{Kind: sdk.Internal, Message: err.Error()}
 	}
-	rk.mode.set(err == nil, err)
+	if busy := (*full)(nil); !errors.As(err, &busy) { // else it was not asked
+		rk.mode.set(err == nil, err)
+	}
 	if err != nil && sdk.RetryAfter(err) == 0 {
 		err = &sdk.Error{Kind: sdk.KindOf(err), Message: err.Error(), RetryAfter: reporterRetry, Err: err}
 	}

@@ -75,10 +75,13 @@ type Requests struct {
 	sources *sources
 	// routes are who answers what right now.
 	routes atomic.Pointer[routes]
+	ledger *ledger
+	// boundary is between every island and the rest: opts.Island and opts.Hold lead through it.
+	boundary *boundary
 
 	mu      sync.Mutex
 	flights map[string]*flight
-	slots   chan struct{} // one per batch of flights that is under way
+	cold    *admission    // of batches of flights
 	writes  chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
@@ -96,17 +99,24 @@ type Requests struct {
 // New returns a pipeline that answers at once; Run connects it to the cache island's invalidations.
 func New(opts Options) *Requests {
 	opts = opts.withDefaults()
+	bound := newBoundary(opts)
+	opts.Island = bound.island
+	if opts.Hold != nil {
+		opts.Hold = bound.hold
+	}
 	r := &Requests{
-		opts: opts, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), slots: make(chan struct{}, opts.MaxFlights),
+		opts: opts, boundary: bound, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
+		flights: make(map[string]*flight), cold: newAdmission(opts.MaxFlights, opts.Now),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.cacheMode = newMode(opts.Logger, "Cache unavailable, going on without it", "Cache available again")
-	r.storeMode = newMode(opts.Logger, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
+	r.cacheMode = newMode(opts, "Cache unavailable, going on without it", "Cache available again")
+	r.storeMode = newMode(opts, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
 	r.routes.Store(r.newRoutes(opts, nil))
 	r.opts = opts.withoutRoutes()
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
+	r.ledger = newLedger(r)
+	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {
@@ -161,7 +171,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 	}
 	r.mu.Unlock()
 	if len(lead) > 0 {
-		r.start(ctx, k, lead, led)
+		r.start(ctx, k, lead, led, false)
 	}
 	if len(overdue) > 0 {
 		r.refresh(ctx, k, overdue)
@@ -261,12 +271,12 @@ func (r *Requests) refresh(ctx context.Context, k *kind, questions []question) {
 	}
 	r.mu.Unlock()
 	if len(lead) > 0 {
-		r.start(ctx, k, lead, led)
+		r.start(ctx, k, lead, led, true)
 	}
 }
 
-// start leads flights in a goroutine of their own. The request that began them may end before.
-func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight) {
+// start leads flights in a goroutine of their own, once there is a place for them. The request that began them may end before.
+func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight, refresh bool) {
 	refuse := func(err error) {
 		for i, q := range questions {
 			r.land(q.key, flights[i], outcome{err: err})
@@ -277,18 +287,20 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 		return
 	}
 	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
+	var waits *ticket
+	leave := func() {} // gives the place back, once
+	patience := r.opts.RequestTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline))
+	}
 	if !nested(ctx) {
-		select {
-		case r.slots <- struct{}{}:
-		default:
+		var err error
+		if waits, err = r.cold.join(refresh); err != nil {
 			r.counts.refused.Add(1)
-			refuse(&sdk.Error{Kind: sdk.ResourceExhausted, Message: "too many cold requests at once", RetryAfter: time.Second})
+			refuse(err)
 			return
 		}
-	}
-	leave := func() {} // gives the place back, once
-	if !nested(ctx) {
-		leave = sync.OnceFunc(func() { <-r.slots })
+		leave = sync.OnceFunc(r.cold.leave)
 	}
 	k.routes.hold() // Whoever begins the flight still uses them.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
@@ -310,6 +322,14 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			leave()
 			k.routes.leave()
 		}()
+		if waits != nil {
+			if err := r.cold.wait(ctx, waits, patience/waitShare); err != nil {
+				leave = func() {} // there is no place to give back
+				r.counts.refused.Add(1)
+				refuse(err)
+				return
+			}
+		}
 		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true), leave)
 	})
 }

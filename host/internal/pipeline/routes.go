@@ -91,6 +91,7 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 		return settled
 	}
 	rt := r.newRoutes(next, before)
+	r.boundary.follow(next)
 	r.sources.keep(askedByRequests, rt.asked())
 	r.routes.Store(rt)
 	close(before.replaced)

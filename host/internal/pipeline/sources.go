@@ -64,7 +64,7 @@ type SourceStatus struct {
 
 func newSources(opts Options) *sources {
 	s := &sources{opts: opts, byName: make(map[string]*source), asked: make(map[string][]string)}
-	s.mode = newMode(opts.Logger, "External APIs unavailable, serving cached data", "External APIs available again")
+	s.mode = newMode(opts, "External APIs unavailable, serving cached data", "External APIs available again")
 	return s
 }
 
@@ -201,6 +201,11 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 		if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
 			src.giveBack()
 			return ctx.Err() // the caller's time is up, which says nothing of the source
+		}
+		if busy := (*full)(nil); errors.As(err, &busy) {
+			src.giveBack() // it was not asked
+			failed = append(failed, failedSource{src.name, err})
+			continue
 		}
 		s.note(src, err)
 		if errors.Is(err, errEnough) {

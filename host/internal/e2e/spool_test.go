@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/service-islands/islands/sdk/islandtest/servers"
+)
+
+// stored asks a host for everything that its store has of a symbol since a moment.
+func (h *host) stored(t *testing.T, symbol string, since time.Time) (map[heard]bool, error) {
+	t.Helper()
+	out := map[heard]bool{}
+	for next := ""; ; {
+		path := "/api/history/" + symbol + "?limit=1000&from=" + url.QueryEscape(since.UTC().Format(time.RFC3339Nano))
+		if next != "" {
+			path += "&cursor=" + url.QueryEscape(next)
+		}
+		r := h.get(t, path)
+		if r.status != http.StatusOK {
+			return nil, fmt.Errorf("GET %s: %d %s", path, r.status, r.body)
+		}
+		var page struct {
+			Quotes []quote `json:"quotes"`
+			Next   string  `json:"next"`
+		}
+		if err := json.Unmarshal(r.body, &page); err != nil {
+			return nil, err
+		}
+		for _, q := range page.Quotes {
+			out[heard{symbol: symbol, asOf: q.AsOf.UnixNano()}] = true
+		}
+		if next = page.Next; next == "" {
+			return out, nil
+		}
+	}
+}
+
+// allStored waits until every quote that was heard is in the store.
+func (h *host) allStored(t *testing.T, since time.Time, quotes ...[]heard) {
+	t.Helper()
+	want := map[string]map[heard]bool{}
+	n := 0
+	for _, list := range quotes {
+		for _, q := range list {
+			if want[q.symbol] == nil {
+				want[q.symbol] = map[heard]bool{}
+			}
+			// What a source says of a moment that it has spoken of before, after a restart, changes nothing in the store.
+			want[q.symbol][heard{symbol: q.symbol, asOf: q.asOf}] = true
+			n++
+		}
+	}
+	eventually(t, 60*time.Second, "all stored", func() error {
+		for symbol, list := range want {
+			got, err := h.stored(t, symbol, since)
+			if err != nil {
+				return err
+			}
+			missing := 0
+			var one heard
+			for q := range list {
+				if !got[q] {
+					missing, one = missing+1, q
+				}
+			}
+			if missing > 0 {
+				return fmt.Errorf("%d of %d quotes of %s are missing, such as that of %v", missing, len(list), symbol, time.Unix(0, one.asOf).UTC())
+			}
+		}
+		return nil
+	})
+	t.Logf("all of %d delivered quotes of %d symbols are stored", n, len(want))
+}
+
+// spooled is how many records wait for the store.
+func (h *host) spooled(t *testing.T) float64 {
+	t.Helper()
+	n, _ := at(t, h.get(t, "/health/database").json(t), "spool.records").(float64)
+	return n
+}
+
+// TestNothingDeliveredIsLost takes the database away while the feed runs, kills the host and its store in the middle, and
+// counts: every quote that a client has heard is stored in the end.
+func TestNothingDeliveredIsLost(t *testing.T) {
+	t.Run("postgres", func(t *testing.T) {
+		pg := servers.Postgres(t)
+		m := startMarket(t)
+		env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t), "DATABASE_URL": pg.URL()}
+		h := startHost(t, m, env)
+		began := time.Now().Add(-time.Minute)
+		first := startEar(t, h)
+		h.heardSome(t, first, 3)
+		pg.Stop()
+		h.heardSome(t, first, 8)
+		h.says(t, "Database unavailable, cache-only mode enabled")
+		if mode := at(t, h.get(t, "/health/database").json(t), "mode"); mode != "cache_only" {
+			t.Errorf("the mode is %v", mode)
+		}
+		if h.spooled(t) == 0 {
+			t.Error("nothing waits on disk")
+		}
+		if err := syscall.Kill(h.pids(t)["postgres-store"], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		h.heardSome(t, first, 2)
+		if err := h.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-h.done
+		before := first.stop()
+
+		h = startHost(t, m, env)
+		second := startEar(t, h)
+		h.heardSome(t, second, 3)
+		pg.Restart()
+		h.heardSome(t, second, 3)
+		after := second.stop()
+		h.allStored(t, began, before, after)
+		eventually(t, 30*time.Second, "the spool is empty", func() error {
+			if n := h.spooled(t); n > 1 {
+				return fmt.Errorf("%v wait", n)
+			}
+			return nil
+		})
+		h.says(t, "Database available again, normal mode resumed")
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		m := startMarket(t)
+		env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t)}
+		h := startHost(t, m, env)
+		began := time.Now().Add(-time.Minute)
+		var all [][]heard
+		for range 3 {
+			e := startEar(t, h)
+			h.heardSome(t, e, 2)
+			if err := syscall.Kill(h.pids(t)["sqlite-store"], syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			h.heardSome(t, e, 2)
+			if err := h.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			<-h.done
+			all = append(all, e.stop())
+			h = startHost(t, m, env)
+		}
+		h.allStored(t, began, all...)
+	})
+	t.Run("a damaged spool", func(t *testing.T) {
+		m := startMarket(t)
+		env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t)}
+		h := startHost(t, m, env)
+		e := startEar(t, h)
+		h.heardSome(t, e, 3)
+		if err := h.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-h.done
+		e.stop()
+		segments, _ := filepath.Glob(filepath.Join(h.data, "spool", "*.seg"))
+		if len(segments) == 0 {
+			t.Fatal("no segment")
+		}
+		for _, path := range segments {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := len(text) / 2; i < len(text); i += 97 {
+				text[i] ^= 0x10
+			}
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := startHost(t, m, env)
+		h.heardSome(t, startEar(t, again), 2)
+	})
+}
+
+// heardSome waits until so many more ticks have come.
+func (h *host) heardSome(t *testing.T, e *ear, n int) {
+	t.Helper()
+	began := e.count()
+	eventually(t, 60*time.Second, fmt.Sprint(n, " more ticks"), func() error {
+		if got := e.count() - began; got < n {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
+}
