@@ -205,7 +205,7 @@ func TestChaosPostgres(t *testing.T) {
 				return nil
 			})
 			if gone := h.said(out) - outs; gone > 1 {
-				t.Logf("the loss was logged %d times", gone)
+				t.Errorf("the loss was logged %d times", gone)
 			}
 			cold = coldly(t, h, cold, 1)
 		})
