@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// honest is what testdata/trouble says of every asset while it behaves.
-const honest = 4242.25
-
 // answered is a quote as the API or the feed gives it.
 type answered struct {
 	Symbol, Name, Source, Note string
@@ -31,7 +28,7 @@ func (q answered) plausible(symbol string) error {
 		return fmt.Errorf("another asset or currency: %s in %s", q.Symbol, q.Currency)
 	case q.Price == nil:
 		return fmt.Errorf("a quote without a price, though other sources have one: %+v", q)
-	case *q.Price <= 0 || *q.Price > 1e9:
+	case *q.Price <= 0: // How much is too much, nobody can say.
 		return fmt.Errorf("a price of %v", *q.Price)
 	case q.Volume != nil && *q.Volume < 0:
 		return fmt.Errorf("a volume of %v", *q.Volume)
@@ -39,8 +36,6 @@ func (q answered) plausible(symbol string) error {
 		return fmt.Errorf("a moment like %v", q.AsOf)
 	case len(q.Name) > 1000 || len(q.Note) > 10_000 || strings.ContainsAny(q.Name, "\x00\r\n"):
 		return fmt.Errorf("a name of %d bytes, a note of %d: %.60q", len(q.Name), len(q.Note), q.Name)
-	case strings.HasPrefix(q.Source, "trouble") && *q.Price != honest:
-		return fmt.Errorf("%v from %s", *q.Price, q.Source)
 	}
 	return nil
 }
@@ -75,16 +70,19 @@ func TestChaosHostileAnswers(t *testing.T) {
 	listened := h.listen(t, "?channels=ticker:*")
 	orders := map[string][]string{
 		"trouble": {
-			"negative", "nought", "not a number", "huge", "future", "ancient", "unasked", "another currency", "loud", "twice", "fails", "panics",
+			"negative", "nought", "not a number", "future", "ancient", "unasked", "another currency", "loud", "twice", "fails", "panics",
 			"never returns",
 		},
 		"raw": {"not a number", "giant", "no time", "no text", "nothing", "torrent", "ill at length"},
 	}
+	// Of these something is answered that is dropped by itself; of the others there is no answer.
+	counted := []string{"negative", "nought", "future", "ancient", "unasked", "another currency", "loud", "twice", "no time", "no text", "nothing"}
 	if full {
 		orders["raw"] = append(orders["raw"], "colossal")
 	}
 	for _, name := range []string{"trouble", "raw"} {
 		for _, order := range orders[name] {
+			rejected := h.rejected(t, name)
 			d.order(t, name, order)
 			d.hear(t, name)
 			began := time.Now()
@@ -114,6 +112,9 @@ func TestChaosHostileAnswers(t *testing.T) {
 					}
 				}
 			}
+			if slices.Contains(counted, order) && h.rejected(t, name) == rejected {
+				t.Errorf("while %s is %q nothing of it was counted as rejected", name, order)
+			}
 			// A read that was given up has closed the connection.
 			listened = h.listen(t, "?channels=ticker:*")
 		}
@@ -139,4 +140,16 @@ func TestChaosHostileAnswers(t *testing.T) {
 	for _, order := range slices.Sorted(maps.Keys(faults)) {
 		t.Errorf("%q: %d faults", order, faults[order])
 	}
+}
+
+// rejected is how much of an island's answers was not taken.
+func (h *host) rejected(t *testing.T, name string) (n float64) {
+	t.Helper()
+	reasons, _ := at(t, h.ok(t, "/metrics/islands/"+name).json(t), "rejected").(map[string]any)
+	for _, count := range reasons {
+		if count, ok := count.(float64); ok {
+			n += count
+		}
+	}
+	return n
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -126,14 +127,22 @@ func launchAs(t *testing.T, user *syscall.Credential, env map[string]string, nam
 	_ = write.Close()
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		lines := bufio.NewScanner(read)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.lines = append(p.lines, lines.Text())
-			close(p.more)
-			p.more = make(chan struct{})
-			p.mu.Unlock()
+		for lines := bufio.NewReaderSize(read, 1<<20); ; {
+			piece, err := lines.ReadSlice('\n')
+			line := strings.TrimRight(string(piece), "\r\n")
+			for long := err; errors.Is(long, bufio.ErrBufferFull); { // A program that is not read would wait.
+				_, long = lines.ReadSlice('\n')
+			}
+			if line != "" {
+				p.mu.Lock()
+				p.lines = append(p.lines, line)
+				close(p.more)
+				p.more = make(chan struct{})
+				p.mu.Unlock()
+			}
+			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+				return
+			}
 		}
 	})
 	go func() {
