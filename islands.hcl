@@ -38,7 +38,8 @@ strategy "long_term"      { ttl = "3h" }
 strategy "very_long_term" { ttl = "24h" }
 
 # The islands: programs that the host starts, watches and restarts. A relative binary lies beside the islands executable.
-# "BINARY describe" says what its config block may hold.
+# "BINARY describe" says what its config block may hold. An island reads what any program needs to run, and writes nothing but
+# temporary files; what else it may read or write is listed in reads and writes, as files and folders.
 
 # Layer 1, infrastructure: remember.
 
@@ -58,9 +59,10 @@ island "sqlite-store" {
   layer   = "infrastructure"
   binary  = "plugins/sqlite-store"
   enabled = env("DATABASE_URL", "") == ""
+  writes  = ["${host.data_dir}/store"]
 
   config {
-    path      = "${host.data_dir}/islands.db"
+    path      = "${host.data_dir}/store/islands.db"
     retention = "8760h"    # a year of quotes; "0s" keeps them for ever
   }
 }

@@ -11,6 +11,8 @@ import (
 
 // Config is a checked composition: what islands.hcl says, with every default filled in.
 type Config struct {
+	// File is the path of the file as Load was given it; empty when Parse was given its content alone.
+	File string
 	Host Host
 	// Strategies in the order of the file.
 	Strategies []Strategy
@@ -46,6 +48,14 @@ const (
 	Production = "production"
 )
 
+// Whose processes islands are.
+const (
+	// UsersAuto is the default: a host that is root runs each confined island as a user of its own, where it can.
+	UsersAuto = "auto"
+	// UsersOff runs every island as the host's user.
+	UsersOff = "off"
+)
+
 // Host is what the host itself is told. Durations are positive.
 type Host struct {
 	// Listen is the HOST:PORT of the API; default "127.0.0.1:3000". An empty host is every address, port 0 any free one.
@@ -55,6 +65,8 @@ type Host struct {
 	DataDir string
 	// Environment is Development or Production; default the environment variable ISLANDS_ENV, else Development.
 	Environment string
+	// IslandUsers is UsersAuto or UsersOff; default UsersAuto.
+	IslandUsers string
 	// AdminToken opens the admin API over HTTP; empty, the default, keeps it closed.
 	AdminToken sdk.Secret `json:"-"`
 	Log        Log
@@ -176,6 +188,12 @@ type Island struct {
 	Restart Restart
 	Health  Health
 	Limits  IslandLimits
+	// Confine is whether the island reaches no other files than what programs need to run, Reads and Writes; default true.
+	Confine bool
+	// Reads and Writes are files and folders that it may read, and read and change. They are as the file gives them:
+	// relative ones are relative to the working directory. Folders of Writes are made where they are missing.
+	Reads  []string
+	Writes []string
 	// Env is added to the environment of the process. Its values may be secret.
 	Env map[string]string `json:"-"`
 	// Settings hold the config block for sdk.Config.Values: string, bool, json.Number and []any, checked against the
@@ -183,7 +201,8 @@ type Island struct {
 	Settings map[string]any `json:"-"`
 	// Manifest is what Describe returned; the zero Manifest when there was no Describe.
 	Manifest sdk.Manifest
-	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env, Settings or Limits.
+	// Fingerprint differs when the process would have to be another: layer, binary, checksum, enabled, Env, Settings, Limits or
+	// what it may reach.
 	// It is to be compared and never shown, since secrets went into it.
 	Fingerprint string `json:"-"`
 }

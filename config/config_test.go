@@ -215,7 +215,7 @@ func enabled(cfg *Config) []string {
 func TestShippedFileEmbedded(t *testing.T) {
 	cfg := shipped(t, nil)
 	wantHost := Host{
-		Listen: "127.0.0.1:3000", DataDir: "data", Environment: Development, Log: Log{Level: "info", Format: "text"},
+		Listen: "127.0.0.1:3000", DataDir: "data", Environment: Development, IslandUsers: UsersAuto, Log: Log{Level: "info", Format: "text"},
 		ShutdownTimeout: 15 * time.Second, RequestTimeout: 10 * time.Second, SourceTimeout: 3 * time.Second,
 		LastSourceTimeout: 8 * time.Second, NegativeTTL: time.Minute,
 		NearCache:       NearCache{MaxEntries: 10_000, MaxMemory: 64 << 20},
@@ -264,7 +264,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 		t.Errorf("enabled islands (-want +got):\n%s", diff)
 	}
 	store, _ := cfg.Island("sqlite-store")
-	if diff := cmp.Diff(map[string]any{"path": "data/islands.db", "retention": "8760h"}, store.Settings); diff != "" {
+	if diff := cmp.Diff(map[string]any{"path": "data/store/islands.db", "retention": "8760h"}, store.Settings); diff != "" {
 		t.Errorf("settings of the store (-want +got):\n%s", diff)
 	}
 	if off, there := cfg.Island("postgres-store"); !there || off.Enabled || off.Settings != nil || off.Manifest.Name != "" {

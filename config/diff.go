@@ -11,7 +11,7 @@ import (
 // nobody thought of is not taken over by halves.
 var live = []string{
 	"host.environment", // It says what a file must have, and what log.format is where it is not set.
-	"host.log.level", "host.negative_ttl", "host.shutdown_timeout", "host.watch",
+	"host.island_users", "host.log.level", "host.negative_ttl", "host.shutdown_timeout", "host.watch",
 	"broadcast.symbols", "broadcast.sources", "broadcast.poll", "broadcast.silence",
 }
 

@@ -45,6 +45,7 @@ broadcast {
 		{"the environment", `listen `, "environment = \"production\"\n  listen ", []string{"host.log.format"}},
 		{"the near cache", `1000`, `2000`, []string{"host.near_cache.max_entries"}},
 		{"a strategy", `"30s"`, `"20s"`, nil},
+		{"whose the islands are", `listen `, "island_users = \"off\"\n  listen ", nil},
 		{"the watch", `listen `, "watch = true\n  listen ", nil},
 		{"how long an absence is remembered", `listen `, "negative_ttl = \"5s\"\n  listen ", nil},
 		{

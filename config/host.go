@@ -25,6 +25,7 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 		Listen:            "127.0.0.1:3000",
 		DataDir:           "data",
 		Environment:       environment,
+		IslandUsers:       UsersAuto,
 		Log:               Log{Level: "info"},
 		ShutdownTimeout:   15 * time.Second,
 		RequestTimeout:    10 * time.Second,
@@ -35,7 +36,7 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 		Spool:             Spool{MaxSize: 256 << 20, MaxAge: 24 * time.Hour, Sync: time.Second},
 		Limits:            Limits{MaxSymbols: 250, MaxColdRequests: 256},
 	}
-	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "shutdown_timeout",
+	r := l.read(block, with(attributes("listen", "data_dir", "environment", "admin_token", "island_users", "shutdown_timeout",
 		"request_timeout", "source_timeout", "last_source_timeout", "negative_ttl", "watch", "trusted_proxies", "forwarded_header"),
 		"log", "near_cache", "spool", "limits", "tls", "rate_limit"))
 	if r.text("listen", &h.Listen) && !listenable(h.Listen) {
@@ -45,6 +46,7 @@ func (l *loader) host(block *hcl.Block) (limitsBlock *hcl.Block) {
 		l.problem(r.where("data_dir"), "Bad folder", "%q wants the path of a folder, not %q.", "data_dir", h.DataDir)
 	}
 	r.oneOf("environment", &h.Environment, Development, Production)
+	r.oneOf("island_users", &h.IslandUsers, UsersAuto, UsersOff)
 	token := ""
 	r.text("admin_token", &token)
 	h.AdminToken = sdk.Secret(token)

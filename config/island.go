@@ -72,13 +72,14 @@ func (l *loader) island(block *hcl.Block) {
 	island := Island{
 		Name:    block.Labels[0],
 		Enabled: true,
+		Confine: true,
 		Restart: Restart{
 			MaxCrashes: 5, Window: 10 * time.Minute, BackoffMin: 250 * time.Millisecond, BackoffMax: 30 * time.Second,
 			ResetAfter: time.Minute, ProbeEvery: 5 * time.Minute,
 		},
 		Health: Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Misses: 3},
 	}
-	r := l.read(block, with(attributes("layer", "binary", "sha256", "enabled", "env"), "config", "restart", "health", "limits"))
+	r := l.read(block, with(attributes("layer", "binary", "sha256", "enabled", "env", "confine", "reads", "writes"), "config", "restart", "health", "limits"))
 	b := &islandBlock{reader: r, end: r.at}
 	if !r.boolean("enabled", &island.Enabled) {
 		island.Enabled = false // Whatever it was to be: not started, and looked at no further.
@@ -119,6 +120,9 @@ func (l *loader) island(block *hcl.Block) {
 	if files := island.Limits.Files; files > 0 && files < 64 {
 		l.problem(limits.where("files"), "Out of range", "\"files\" is a whole number from 64 to 1000000, not %d.", files)
 	}
+
+	r.boolean("confine", &island.Confine)
+	island.Reads, island.Writes = l.paths(r, "reads"), l.paths(r, "writes")
 
 	if config := r.sub("config"); config != nil {
 		attrs, diags := config.Body.JustAttributes()
@@ -177,6 +181,7 @@ func (l *loader) checksum(r reader, island *Island) {
 	}
 	island.SHA256 = strings.ToLower(island.SHA256)
 	switch {
+	case l.locking:
 	case island.SHA256 != "" && !hexSum.MatchString(island.SHA256):
 		l.problem(r.where("sha256"), "Bad checksum", "\"sha256\" wants the 64 hex digits that sha256sum prints.")
 		island.SHA256 = ""
@@ -395,9 +400,10 @@ func settingNames(m sdk.Manifest) []string {
 
 // fingerprint is a hash of what makes an island's process what it is.
 func fingerprint(i Island) string {
-	text, err := json.Marshal([]any{i.Layer, i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits})
+	text, err := json.Marshal([]any{i.Layer, i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits, i.Confine, i.Reads, i.Writes})
 	if err != nil { // Not for values that plain returned.
-		text = fmt.Appendf(nil, "%v %v %v %v %v %v %v", uint8(i.Layer), i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits)
+		text = fmt.Appendf(nil, "%v %v %v %v %v %v %v %v %v %v", uint8(i.Layer), i.Binary, i.SHA256, i.Enabled, i.Env, i.Settings, i.Limits,
+			i.Confine, i.Reads, i.Writes)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])

@@ -53,12 +53,32 @@ func Load(path string, opts Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(src, path, opts)
+	cfg, err := Parse(src, path, opts)
+	if err != nil {
+		return nil, err
+	}
+	cfg.File = path
+	return cfg, nil
 }
 
 // Parse checks the content of a file; filename is for messages. The error is a *Diagnostics, unless the folder of the
 // running program is needed and cannot be found.
 func Parse(src []byte, filename string, opts Options) (*Config, error) {
+	l, err := newLoader(src, filename, opts)
+	if err != nil {
+		return nil, err
+	}
+	if body, ok := l.parse(); ok {
+		l.file(body)
+	}
+	if err := l.result(); err != nil {
+		return nil, err
+	}
+	return l.cfg, nil
+}
+
+// newLoader returns what reads a file, with the defaults of its options filled in.
+func newLoader(src []byte, filename string, opts Options) (*loader, error) {
 	if opts.Env == nil {
 		opts.Env = os.LookupEnv
 	}
@@ -72,17 +92,10 @@ func Parse(src []byte, filename string, opts Options) (*Config, error) {
 		}
 		opts.ExecutableDir = filepath.Dir(executable)
 	}
-	l := &loader{
+	return &loader{
 		opts: opts, filename: filename, src: src, cfg: &Config{}, shown: map[hcl.Range]bool{},
 		vars: &hcl.EvalContext{Functions: functions(opts.Env)},
-	}
-	if body, ok := l.parse(); ok {
-		l.file(body)
-	}
-	if err := l.result(); err != nil {
-		return nil, err
-	}
-	return l.cfg, nil
+	}, nil
 }
 
 // loader reads one file.
@@ -94,6 +107,8 @@ type loader struct {
 	cfg      *Config
 	vars     *hcl.EvalContext
 	diags    hcl.Diagnostics
+	// locking is whether the checksums are yet to be written, so that none is missing or wrong.
+	locking bool
 	// unparsed is whether the file has syntax errors.
 	unparsed bool
 	// hidden expressions may hold a secret; those in shown turned out not to.

@@ -80,7 +80,7 @@ func TestIslandDefaults(t *testing.T) {
 		binary = "plugins/cache"
 	}`, nil)
 	want := Island{
-		Name: "cache", Layer: sdk.LayerInfrastructure, Binary: filepath.FromSlash("/opt/islands/plugins/cache"), Enabled: true,
+		Name: "cache", Layer: sdk.LayerInfrastructure, Binary: filepath.FromSlash("/opt/islands/plugins/cache"), Enabled: true, Confine: true,
 		Restart: Restart{
 			MaxCrashes: 5, Window: 10 * time.Minute, BackoffMin: 250 * time.Millisecond, BackoffMax: 30 * time.Second,
 			ResetAfter: time.Minute, ProbeEvery: 5 * time.Minute,
@@ -99,6 +99,7 @@ func TestEverythingSet(t *testing.T) {
 		host {
 			listen              = ":0"
 			environment         = "production"
+			island_users        = "off"
 			log { format = "text" }
 			shutdown_timeout    = "1s"
 			request_timeout     = "9s"
@@ -145,6 +146,9 @@ func TestEverythingSet(t *testing.T) {
 			sha256  = upper("ABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCDEFABCD")
 			enabled = env("WITH_A", "true")
 			env     = { HTTPS_PROXY = "http://proxy:3128", RETRIES = 3, GONE = null }
+			confine = false
+			reads   = ["/srv/a", "cert.pem"]
+			writes  = "${host.data_dir}/a"
 			restart {
 				max_crashes = 1
 				window      = "1m"
@@ -206,7 +210,7 @@ func TestEverythingSet(t *testing.T) {
 		}`, map[string]string{"ENTRIES": "7"})
 	want := &Config{
 		Host: Host{
-			Listen: ":0", DataDir: "data", Environment: Production, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
+			Listen: ":0", DataDir: "data", Environment: Production, IslandUsers: UsersOff, Log: Log{"info", "text"}, ShutdownTimeout: time.Second,
 			RequestTimeout: 9 * time.Second, SourceTimeout: 2 * time.Second, LastSourceTimeout: 2 * time.Second,
 			NegativeTTL: 5 * time.Second, NearCache: NearCache{7, 1024}, Spool: Spool{8 << 20, 2 * time.Hour, 0}, Limits: Limits{10, 20, 40, 30},
 			TrustedProxies: []netip.Prefix{
@@ -222,6 +226,7 @@ func TestEverythingSet(t *testing.T) {
 				Name: "a", Layer: sdk.LayerExternalServices, Binary: "/usr/lib/islands/a", SHA256: strings.Repeat("abcdef", 10) + "abcd",
 				Enabled: true, Restart: Restart{1, time.Minute, time.Second, time.Second, 2 * time.Second, 3 * time.Second},
 				Health: Health{time.Second, 100 * time.Millisecond, 1}, Limits: IslandLimits{256 << 20, 2, 1024},
+				Reads: []string{"/srv/a", "cert.pem"}, Writes: []string{"data/a"},
 				Env: map[string]string{"HTTPS_PROXY": "http://proxy:3128", "RETRIES": "3"},
 				Settings: map[string]any{
 					"text": ":0|data|production", "whole": json.Number("12345678901234567890"), "float": json.Number("0.1"),
@@ -233,6 +238,7 @@ func TestEverythingSet(t *testing.T) {
 				Name: "b", Layer: sdk.LayerBusinessLogic, Binary: filepath.FromSlash("/opt/islands/b"),
 				Restart: Restart{5, 10 * time.Minute, 250 * time.Millisecond, 30 * time.Second, time.Minute, 5 * time.Minute},
 				Health:  Health{5 * time.Second, 2 * time.Second, 3},
+				Confine: true,
 			},
 		},
 		Request: Request{
@@ -344,6 +350,9 @@ func TestFingerprint(t *testing.T) {
 		"a secret":                   {"binary = \"a\"\nconfig {\nx = \"1\"\ny = \"secret-two\"\n}", false},
 		"the environment":            {"binary = \"a\"\nenv = { A = \"b\" }\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 		"the binary":                 {"binary = \"b\"\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"what it may write":          {"binary = \"a\"\nwrites = [\"w\"]\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"what it may read":           {"binary = \"a\"\nreads = [\"w\"]\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
+		"whether it is confined":     {"binary = \"a\"\nconfine = false\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 		"enabled":                    {"enabled = false\nbinary = \"a\"\nconfig {\nx = \"1\"\ny = env(\"K\")\n}", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
-	"github.com/service-islands/islands/sdk/process"
 )
 
 // inspection is what "islands inspect NAME --json" prints.
@@ -114,6 +113,9 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"SHA-256", s.Applied.SHA256},
 		{"Sealed", orWhy(s.Applied.Sealed, s.Applied.Unsealed)},
 		{"Isolated", orWhy(s.Applied.Isolated, s.Applied.NotIsolated)},
+		{"User", userOf(&s.Applied, s.PID != 0)},
+		{"Confined", confinementOf(&s.Applied)},
+		{"Cgroup", cgroupOf(&s.Applied)},
 		{"Limits", limitsOf(&s.Applied)},
 		{"Health", withReason(s.Health.Status, s.Health.Reason)},
 	}
@@ -154,36 +156,6 @@ func binaryOf(s *islandStatus) string {
 		return s.Path + " (put there by a swap, until the next reload)"
 	}
 	return s.Path
-}
-
-// orWhy says yes, or why not.
-func orWhy(yes bool, why string) string {
-	switch {
-	case yes:
-		return "yes"
-	case why == "":
-		return ""
-	default:
-		return "no: " + why
-	}
-}
-
-// limitsOf lists the limits of a process, and what keeps one from holding.
-func limitsOf(a *process.Applied) string {
-	var limits []string
-	if a.MemoryBytes > 0 {
-		limits = append(limits, fmt.Sprintf("memory %d bytes", a.MemoryBytes))
-	}
-	if a.Processors > 0 {
-		limits = append(limits, fmt.Sprintf("processors %d", a.Processors))
-	}
-	if a.Files > 0 {
-		limits = append(limits, fmt.Sprintf("files %d", a.Files))
-	}
-	for _, missing := range a.Missing {
-		limits = append(limits, "not applied: "+missing)
-	}
-	return strings.Join(limits, ", ")
 }
 
 // showCrashes prints crash reports with the last lines of standard error, all of them when lines is 0.

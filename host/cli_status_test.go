@@ -9,6 +9,7 @@ import (
 
 	"github.com/service-islands/islands/host/internal/supervisor"
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
 )
 
 // noon is now, in these tests.
@@ -76,6 +77,7 @@ func TestInspectionOfARunningIsland(t *testing.T) {
 		Island: islandStatus{
 			Name: "cache", Layer: sdk.LayerInfrastructure, Version: "1.0.0", State: supervisor.StateRunning, Status: sdk.StatusDegraded,
 			Reason: "l2 is away", PID: 4242, Generation: 3, Since: noon.Add(-90 * time.Minute), Restarts: 2,
+			Applied: process.Applied{NoCgroup: "none", User: 61200, OwnUser: true, Sealed: true, NotIsolated: "no Landlock", Confined: true, Writable: []string{"/a", "/b"}, Exposed: []string{"/etc/islands.hcl"}},
 			Health: sdk.Degraded("l2 is away",
 				sdk.Part{Name: "l1", Details: map[string]any{"entries": 1e21, "hit_rate": 0.25, "full": false}},
 				sdk.Part{Name: "l2", Status: sdk.StatusFailed, Reason: "no answer", Details: map[string]any{"mode": "waits for it", "url": ""}},
@@ -101,8 +103,11 @@ Binary      -
 Generation  3
 Restarts    2
 SHA-256     -
-Sealed      -
-Isolated    -
+Sealed      yes
+Isolated    no: no Landlock
+User        61200, its own
+Confined    yes, writes /a /b, but can read /etc/islands.hcl
+Cgroup      no: none
 Limits      -
 Health      degraded: l2 is away
 
@@ -142,6 +147,9 @@ Restarts    0
 SHA-256     -
 Sealed      -
 Isolated    -
+User        -
+Confined    -
+Cgroup      -
 Limits      -
 
 No crashes.

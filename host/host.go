@@ -66,6 +66,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, err
 	}
 	h.opens("run directory", func(context.Context) error { return run.close() })
+	groups := process.OpenCgroups(run.key()) // Before there is any process.
 	janitor, err := startJanitor(run)
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
-		Islands: specsOf(cfg), RunDir: run.path, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
+		Islands: specsOf(cfg, cfg.Host.DataDir), RunDir: run.path, Cgroups: groups, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
 	})
 	if err != nil {
 		return nil, err
@@ -203,9 +204,15 @@ func (h *host) changed(s supervisor.IslandStatus) {
 	h.news.changed(s)
 }
 
-// specsOf turns the configuration into what the supervisor keeps alive.
-func specsOf(cfg *config.Config) []supervisor.Spec {
+// specsOf turns the configuration into what the supervisor keeps alive. The host's data is where it is until it ends, whatever
+// the configuration says by now.
+func specsOf(cfg *config.Config, dataDir string) []supervisor.Spec {
 	specs := make([]supervisor.Spec, len(cfg.Islands))
+	users := usersOf(cfg, dataDir)
+	private := []string{dataDir}
+	if cfg.File != "" {
+		private = append(private, cfg.File)
+	}
 	for i, island := range cfg.Islands {
 		specs[i] = supervisor.Spec{
 			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Roles: island.Manifest.Roles, Enabled: island.Enabled,
@@ -214,6 +221,9 @@ func specsOf(cfg *config.Config) []supervisor.Spec {
 			Limits: process.Limits{
 				Memory: uint64(island.Limits.Memory), Processors: island.Limits.Processors, Files: uint64(island.Limits.Files),
 			},
+		}
+		if island.Confine {
+			specs[i].Confine = &process.Confine{Reads: island.Reads, Writes: island.Writes, Private: private, User: users[island.Name]}
 		}
 	}
 	return specs

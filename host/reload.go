@@ -162,7 +162,7 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	layers := layersOf(before)
 	maps.Copy(layers, layersOf(cfg))
 	h.observer.SetLayers(layers)
-	applied, err := h.supervisor.Apply(ctx, specsOf(cfg), func() { h.move(ctx, cfg) })
+	applied, err := h.supervisor.Apply(ctx, specsOf(cfg, r.booted.Host.DataDir), func() { h.move(ctx, cfg) })
 	if err != nil {
 		h.observer.SetLayers(layersOf(before))
 		return reloaded{}, err

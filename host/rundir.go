@@ -75,7 +75,7 @@ type runDir struct {
 // openRunDir creates the data and run directories, takes the lock that keeps a second host away, and sweeps what a host
 // that was killed left behind.
 func openRunDir(dataDir string) (*runDir, error) {
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+	if err := os.MkdirAll(dataDir, dataMode()); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	path, err := locateRunDir(dataDir)
@@ -102,6 +102,21 @@ func openRunDir(dataDir string) (*runDir, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// key is a short name of this run directory among those of other hosts.
+func (d *runDir) key() string {
+	sum := sha256.Sum256([]byte(d.path))
+	return hex.EncodeToString(sum[:4])
+}
+
+// dataMode is the mode of a data directory that is made. Islands that are users of their own pass through the one of root's
+// on the way to their files; what is in it they cannot see, and nothing of the host's own is open to them.
+func dataMode() os.FileMode {
+	if os.Geteuid() == 0 {
+		return 0o711
+	}
+	return 0o700
 }
 
 // sweep removes the sockets of a host that was killed and the folders of its islands' sockets. The lock is held, so nobody

@@ -99,12 +99,12 @@ func TestRunDirIsPrivate(t *testing.T) {
 		t.Parallel()
 		dir := filepath.Join(shortDir(t), "d")
 		run := openTestRunDir(t, dir)
-		for _, folder := range []string{dir, run.path} {
+		for folder, want := range map[string]fs.FileMode{dir: dataMode(), run.path: 0o700} {
 			info, err := os.Stat(folder)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := info.Mode().Perm(); got != 0o700 {
+			if got := info.Mode().Perm(); got != want || got&0o066 != 0 {
 				t.Errorf("%s has mode %o", folder, got)
 			}
 		}

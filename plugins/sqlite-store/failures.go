@@ -89,6 +89,6 @@ func unusable(path string, err error) error {
 	}
 	return &sdk.Error{
 		Kind: kind, Setting: setting, Err: err,
-		Message: fmt.Sprintf("database %q cannot be opened: %s; set path to a file that this user may write", path, reason),
+		Message: fmt.Sprintf("database %q cannot be opened: %s; set path to a file that this user may write, and list its folder in the writes of the island", path, reason),
 	}
 }

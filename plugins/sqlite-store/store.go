@@ -16,7 +16,7 @@ import (
 
 // settings is what the island's config block may hold.
 type settings struct {
-	Path        string        `setting:"path" default:"data/islands.db" doc:"File of the database; made, with its folder, where it is missing."`
+	Path        string        `setting:"path" default:"data/store/islands.db" doc:"File of the database; made, with its folder, where it is missing."`
 	BusyTimeout time.Duration `setting:"busy_timeout" default:"5s" doc:"How long to wait for another process that writes to the file."`
 	Retention   time.Duration `setting:"retention" default:"0s" doc:"How long quotes stay in the history; 0s keeps them for ever."`
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,6 +85,25 @@ func (a *actor) Initialize(_ context.Context, cfg sdk.Config) error {
 		}
 		_, _ = raw.Write(bytes.Repeat([]byte("x"), 3<<20))
 		_, _ = raw.WriteString("\nthe flood is over\n")
+	case "deluge": // 100 MB on each way out.
+		line := append(bytes.Repeat([]byte("all work and no play "), 50), '\n')
+		for range 100 << 20 / len(line) {
+			_, _ = raw.Write(line)
+		}
+		for range 100 << 20 / len(line) {
+			_, _ = os.Stdout.Write(line)
+		}
+		out := os.NewFile(1, "stdout")
+		for range 100 << 20 / len(line) {
+			_, _ = out.Write(bytes.TrimSpace(line)) // A line without end.
+		}
+	case "grandchild apart":
+		cmd := exec.Command("sleep", "60")
+		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = raw, raw, &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		a.grandchild = cmd.Process.Pid
 	case "grandchild":
 		cmd := exec.Command("sleep", "60") // It has to outlive the call.
 		cmd.Stdout, cmd.Stderr = raw, raw
@@ -112,7 +133,33 @@ func (a *actor) Reports()                                     {}
 func (a *actor) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
 	answer := func(text string) ([]sdk.Entry, error) { return []sdk.Entry{{Key: keys[0], Value: []byte(text)}}, nil }
 	a.cfg.Logger.InfoContext(ctx, "asked for", "what", keys[0])
+	verb, path, _ := strings.Cut(keys[0], " ")
+	switch verb {
+	case "read":
+		_, err := os.ReadFile(path)
+		return answer(fmt.Sprint(err))
+	case "list":
+		_, err := os.ReadDir(path)
+		return answer(fmt.Sprint(err))
+	case "write":
+		return answer(fmt.Sprint(os.WriteFile(path, []byte("written"), 0o600)))
+	case "remove":
+		return answer(fmt.Sprint(os.RemoveAll(path)))
+	case "run":
+		return answer(fmt.Sprint(exec.CommandContext(ctx, path).Run()))
+	case "dial":
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", path)
+		if err == nil {
+			err = conn.Close()
+		}
+		return answer(fmt.Sprint(err))
+	}
 	switch keys[0] {
+	case "user":
+		groups, err := os.Getgroups()
+		return answer(fmt.Sprint(os.Getuid(), os.Geteuid(), os.Getgid(), groups, err))
+	case "temporary":
+		return answer(os.TempDir())
 	case "pid":
 		return answer(fmt.Sprint(os.Getpid()))
 	case "grandchild":
@@ -153,8 +200,13 @@ func beHost() {
 	exe, err := os.Executable()
 	if err == nil {
 		var p *process.Process
+		var confine *process.Confine
+		if user, notGiven := strconv.ParseUint(os.Getenv("ISLAND_USER"), 10, 32); notGiven == nil {
+			confine = &process.Confine{User: uint32(user)}
+		}
 		p, err = process.Launch(context.Background(), process.LaunchOptions{
 			Name: "actor", Path: exe, RunDir: os.Args[1], Env: map[string]string{"GORACE": "atexit_sleep_ms=0", roleVariable: os.Getenv("ISLAND_ROLE")},
+			Confine: confine,
 		})
 		if err == nil {
 			err = p.Island().Initialize(context.Background(), sdk.Config{Name: "actor", Values: map[string]any{"does": os.Args[2]}})

@@ -7,34 +7,45 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // start starts the command from a thread of its own, which lives until over is closed: the kernel ends the child with the
 // thread that made it, so it must be one that ends no sooner. Before, the thread gives up what the child is not to have,
-// in a domain that no other island shares. It returns why that was not possible, if it was not.
-func start(cmd *exec.Cmd, over <-chan struct{}) (notIsolated string, err error) {
+// in a domain that no other island shares. The group is nil for that of the host.
+func start(cmd *exec.Cmd, reach *files, group *cgroup, limits Limits, over <-chan struct{}) (isolation, error) {
 	type outcome struct {
-		notIsolated string
-		err         error
+		isolation
+		err error
 	}
 	started := make(chan outcome)
 	ownThread(func() {
-		var out outcome
-		if err := isolate(); err != nil {
-			out.notIsolated = err.Error()
-		}
+		out := outcome{isolation: isolate(reach)}
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+		group.place(cmd.SysProcAttr)
 		out.err = cmd.Start()
+		if why := out.err; misplaced(cmd.SysProcAttr, why) {
+			out.groupless = why.Error()
+			renew(cmd)
+			out.err = cmd.Start()
+		}
+		if why := out.err; userless(cmd.SysProcAttr, why) {
+			out.userless = fmt.Sprintf("nobody can become that user here: %v", why)
+			renew(cmd)
+			out.err = cmd.Start()
+		}
 		for range busyTries {
 			if !errors.Is(out.err, syscall.ETXTBSY) {
 				break
 			}
 			// Another child, between its fork and its exec, still holds the descriptor that the image was written through.
 			time.Sleep(busyPause)
+			renew(cmd)
 			out.err = cmd.Start()
+		}
+		if out.err == nil {
+			out.missing = append(out.missing, limit(cmd, limits)...)
 		}
 		started <- out
 		if out.err == nil {
@@ -42,7 +53,15 @@ func start(cmd *exec.Cmd, over <-chan struct{}) (notIsolated string, err error) 
 		}
 	})
 	out := <-started
-	return out.notIsolated, out.err
+	return out.isolation, out.err
+}
+
+// renew makes a command that could not be started one that was never tried. It must have no context.
+func renew(cmd *exec.Cmd) {
+	*cmd = exec.Cmd{
+		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
+		ExtraFiles: cmd.ExtraFiles, SysProcAttr: cmd.SysProcAttr, WaitDelay: cmd.WaitDelay,
+	}
 }
 
 // How often and after how long a program is tried again that is open for writing.
@@ -71,56 +90,25 @@ func ownThread(do func()) {
 	}()
 }
 
-// Scopes of a Landlock domain, from version 6 on.
-const (
-	scopeAbstractSocket = 1 << 0
-	scopeSignal         = 1 << 1
-	landlockScopes      = 6 // the first version that has them
-)
-
-// rulesetAttributes is the kernel's struct landlock_ruleset_attr.
-type rulesetAttributes struct{ accessFS, accessNet, scoped uint64 }
-
-// isolate puts the calling thread, and what it starts from now on, into a Landlock domain of its own: it can send no signal
-// to anybody outside, connect to no abstract socket outside and, as in any such domain, not trace or read the memory and
-// the environment of a process outside, whoever its user is. Of the privileges of root it keeps next to none.
-func isolate() error {
-	version, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return fmt.Errorf("the kernel has no Landlock: %w", errno)
-	}
-	if version < landlockScopes {
-		return fmt.Errorf("the kernel's Landlock is of version %d, signals are confined from version %d on", version, landlockScopes)
-	}
-	rules := rulesetAttributes{scoped: scopeAbstractSocket | scopeSignal}
-	fd, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), unsafe.Sizeof(rules), 0) //nolint:gosec // the kernel reads it during the call
-	if errno != 0 {
-		return fmt.Errorf("create a Landlock ruleset: %w", errno)
-	}
-	defer func() { _ = unix.Close(int(fd)) }()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new privileges: %w", err)
-	}
-	// What root may do beyond other users, an island of root's may not, other than to open the files of others: with
-	// CAP_PERFMON alone it could read every environment.
-	for capability := range uintptr(unix.CAP_LAST_CAP + 1) {
-		if capability != unix.CAP_DAC_OVERRIDE {
-			_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0) // Who may not drop any has none.
+// limit bounds a process that has just been started, and returns what it could not bound. It is to be called on a thread of
+// its own.
+func limit(cmd *exec.Cmd, l Limits) (missing []string) {
+	if cred := cmd.SysProcAttr.Credential; cred != nil && (l.Memory > 0 || l.Files > 0) {
+		// Whoever has the same real user may limit a process, and root only with a privilege that containers lack as a rule.
+		// These calls change this thread alone, whose effective user stays root.
+		const same = ^uintptr(0)
+		become := func(user uintptr) {
+			_, _, _ = unix.RawSyscall(unix.SYS_SETRESGID, user, same, same)
+			_, _, _ = unix.RawSyscall(unix.SYS_SETRESUID, user, same, same)
 		}
+		become(uintptr(cred.Uid))
+		defer become(0)
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
-		return fmt.Errorf("enter a Landlock domain: %w", errno)
-	}
-	return nil
-}
-
-// limit bounds a process that has just been started, and returns what it could not bound.
-func limit(pid int, l Limits) (missing []string) {
 	set := func(name string, resource int, most uint64) {
 		if most == 0 {
 			return
 		}
-		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
+		if err := unix.Prlimit(cmd.Process.Pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil {
 			missing = append(missing, fmt.Sprintf("%s: %v", name, err))
 		}
 	}

@@ -5,13 +5,14 @@ package process
 import "os/exec"
 
 // start starts the command. Here nothing ends it with the host but its lifeline, and nothing keeps it from other processes
-// of its user.
-func start(cmd *exec.Cmd, _ <-chan struct{}) (notIsolated string, err error) {
-	return "this system has no Landlock", cmd.Start()
+// and files of its user.
+func start(cmd *exec.Cmd, _ *files, _ *cgroup, limits Limits, _ <-chan struct{}) (isolation, error) {
+	const why = "this system has no Landlock"
+	return isolation{notIsolated: why, unconfined: why, missing: limit(limits)}, cmd.Start()
 }
 
 // limit bounds nothing beyond what the environment tells the island.
-func limit(_ int, l Limits) (missing []string) {
+func limit(l Limits) (missing []string) {
 	if l.Memory > 0 {
 		missing = append(missing, "memory: this system does not limit the data of another process; GOMEMLIMIT alone holds")
 	}

@@ -15,6 +15,8 @@
 //   - The process is started by a runner of our own (runner.go), in a process group of its own, so that a grandchild
 //     that holds a pipe cannot hide the island's death: the group is killed as soon as the island is gone.
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
+//   - What an island writes goes to the host's log until it is too much, and is counted from then on (flood.go). Lines are cut
+//     on both ways out; what is kept for a crash report is bounded by itself.
 //   - The environment is an allow-list: an island sees what its block in islands.hcl gives it, and no secret of the host.
 //   - What was hashed is what runs (image.go): the program is read once, into memory that is then sealed, and executed from
 //     there. Scripts are the exception, because their interpreter opens them by name, and so are other systems than Linux.
@@ -24,7 +26,19 @@
 //     Landlock domain that only this island inherits: it cannot send signals to other processes, trace them or read their
 //     memory, be they of the same user. An island of root's also lacks nearly all of root's privileges, so that it cannot
 //     read their environments either. Serve makes the process unreadable for others of the same user.
+//   - The same domain bounds the files that an island reaches (confine.go, landlock_linux.go): what programs need to run may
+//     be read, temporary files of its own may be written, and what its block lists. That is a list of what is allowed, made
+//     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
+//     that matter, because such a file is replaced as a whole, and a rule holds for the file that was there. Describe runs
+//     in such a domain too, without anything to write to, and as nobody where the host is root. A kernel without Landlock confines nothing, and Applied says so.
+//   - An island of a host that is root is a user of its own, where that user can get at what the island needs (user_linux.go).
+//     It cannot get to the folder of its socket, which only root enters, so it has that folder open and binds the socket
+//     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own
+//     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
+//     host does that, and until then the island is of the host's user, and Applied says why.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
+//     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
+//     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.
 //   - Messages may have 16 MiB both ways; keepalive notices a dead peer after 13 s; a panic in a call is an internal

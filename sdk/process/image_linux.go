@@ -33,7 +33,7 @@ func sealed(name string, from io.Reader) (_ *os.File, why string, err error) {
 	if _, err := io.Copy(memory, program); err != nil {
 		return nil, "", err
 	}
-	if err := memory.Chmod(0o500); err != nil {
+	if err := memory.Chmod(0o555); err != nil {
 		return nil, "", err
 	}
 	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE

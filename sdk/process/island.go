@@ -54,6 +54,10 @@ type LaunchOptions struct {
 	Image *Image
 	// Limits of the process.
 	Limits Limits
+	// Cgroups is where the process has a control group of its own; nil for that of the host.
+	Cgroups *Cgroups
+	// Confine bounds the files that the process reaches; nil for whatever its user may.
+	Confine *Confine
 	// RunDir is the folder under which the island's socket lives; at most 57 bytes long, private to the user, not under
 	// /tmp.
 	RunDir string

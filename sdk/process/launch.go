@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,8 +93,14 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Unavailable, "start %s: %w", opts.Path, err)
 	}
+	reach, err := opts.Confine.files(dir, &opts)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
 	p := &Process{dir: dir, done: make(chan struct{})}
 	started := make(chan *islandRunner, 1)
+	flood := newFlood(opts.Logger)
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake(),
 		Plugins:          plugin.PluginSet{pluginName: &islandPlugin{}},
@@ -101,12 +109,12 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		SkipHostEnv:      true,
 		StartTimeout:     opts.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
-		SyncStdout:       &printed{logger: opts.Logger},
-		SyncStderr:       &printed{logger: opts.Logger},
+		SyncStdout:       &printed{flood: flood},
+		SyncStderr:       &printed{flood: flood},
 		GRPCDialOptions:  dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r := newRunner(cmd, image, opts)
+			r := newRunner(cmd, image, reach, dir, flood, opts)
 			if err := r.start(); err != nil {
 				return nil, err
 			}
@@ -229,6 +237,7 @@ func (p *Process) release() {
 		p.client.Kill()
 		if p.runner != nil {
 			_ = p.runner.stdout.Close()
+			p.runner.flood.tell()
 		}
 		_ = os.RemoveAll(p.dir)
 	})
@@ -320,18 +329,22 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	defer image.Close()
 	ctx, cancel := context.WithTimeout(ctx, defaultStartTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "describe")
+	cmd := exec.Command(path, "describe") //nolint:noctx // Its group ends with the context.
 	image.run(cmd)
 	cmd.Env = environment(LaunchOptions{Logger: hclog.NewNullLogger()})
 	cmd.WaitDelay = drainGrace
 	ownGroup(cmd)
-	cmd.Cancel = func() error {
-		killGroup(cmd.Process.Pid)
-		return nil
-	}
 	var out, errs bounded
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	// What is asked here is trusted no more than an island that runs, and needs less.
+	image.asNobody(cmd.SysProcAttr)
+	over := make(chan struct{})
+	defer close(over)
+	reach := &files{optional: append(slices.Clone(systemFolders), path)}
+	if _, err = start(cmd, reach, nil, Limits{}, over); err == nil {
+		err = waitFor(ctx, cmd)
+	}
+	if err != nil {
 		return sdk.Manifest{}, sdk.Errorf(sdk.InvalidArgument, "%s describe: %w %s", path, err, strings.TrimSpace(errs.String()))
 	}
 	var manifest sdk.Manifest
@@ -339,6 +352,16 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 		return sdk.Manifest{}, sdk.Errorf(sdk.InvalidArgument, "%s is not an island: what it prints for \"describe\" is not a manifest", path)
 	}
 	return manifest, nil
+}
+
+// waitFor waits for the end of a process, and ends it and its group when the context ends first.
+func waitFor(ctx context.Context, cmd *exec.Cmd) error {
+	killed := context.AfterFunc(ctx, func() { killGroup(cmd.Process.Pid) })
+	err := cmd.Wait()
+	if !killed() && err != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
 }
 
 // bounded is a buffer that forgets what goes beyond maxManifest.

@@ -5,9 +5,10 @@ import "fmt"
 // Limits bound what an island may take of the machine. Zero is no bound.
 type Limits struct {
 	// Memory in bytes. The Go runtime of an island is told to collect garbage before nine tenths of it (GOMEMLIMIT), and its
-	// data may grow no further than all of it (RLIMIT_DATA): beyond, the island dies of it and nobody else.
+	// data may grow no further than all of it (RLIMIT_DATA): beyond, the island dies of it and nobody else. In a control
+	// group, all memory of the island and of what it starts is bounded so (memory.max).
 	Memory uint64
-	// Processors that a Go island uses at once (GOMAXPROCS).
+	// Processors that a Go island uses at once (GOMAXPROCS), and that any uses on average in a control group (cpu.max).
 	Processors int
 	// Files that may be open at once, sockets included (RLIMIT_NOFILE).
 	Files uint64
@@ -36,10 +37,27 @@ type Applied struct {
 	// NotIsolated says why it may.
 	Isolated    bool   `json:"isolated"`
 	NotIsolated string `json:"not_isolated,omitempty"`
+	// User is the number of the user that the process runs as, -1 where users have none. OwnUser is whether that is a user
+	// of its own and not the host's; NotOwnUser says why not, and is empty where that was not asked for.
+	User       int    `json:"user"`
+	OwnUser    bool   `json:"own_user"`
+	NotOwnUser string `json:"not_own_user,omitempty"`
+	// Confined is whether the process reaches no other files than what programs need to run, and those of Readable and
+	// Writable, with all that is in them; Unconfined says why it may. Exposed are what the host would rather keep for itself
+	// and yet lies within what the process may read.
+	Confined   bool     `json:"confined"`
+	Unconfined string   `json:"unconfined,omitempty"`
+	Readable   []string `json:"readable,omitempty"`
+	Writable   []string `json:"writable,omitempty"`
+	Exposed    []string `json:"exposed,omitempty"`
 	// MemoryBytes, Processors and Files are the limits that were asked for, 0 for none.
 	MemoryBytes uint64 `json:"memory_bytes"`
 	Processors  int    `json:"processors"`
 	Files       uint64 `json:"files"`
-	// Missing says of each limit that does not hold why not.
+	// Cgroup is the control group of its own that the process and all it starts are in, with its limits; NoCgroup says why it
+	// is in the host's.
+	Cgroup   string `json:"cgroup,omitempty"`
+	NoCgroup string `json:"no_cgroup,omitempty"`
+	// Missing says of each limit that does not hold, and of each path that is not reached, why not.
 	Missing []string `json:"missing,omitempty"`
 }

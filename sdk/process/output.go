@@ -69,8 +69,12 @@ func readLines(r io.Reader, each func(line []byte)) {
 }
 
 // logLine hands a line of an island's standard error to the host's log: a record of the island's logger with its level
-// and fields, anything else as it is.
-func logLine(logger hclog.Logger, line []byte) {
+// and fields, anything else as it is. What is too much is left out.
+func logLine(flood *flood, line []byte) {
+	if !flood.admits(len(line)) {
+		return
+	}
+	logger := flood.logger
 	if record, ok := recordOf(line); ok {
 		level, isLevel := levelOf(record["level"])
 		message, isMessage := record["msg"].(string)
@@ -124,7 +128,7 @@ func levelOf(name any) (hclog.Level, bool) {
 
 // printed labels what an island prints to its standard output. go-plugin hands it over in chunks, from one goroutine.
 type printed struct {
-	logger  hclog.Logger
+	flood   *flood
 	partial []byte
 }
 
@@ -137,8 +141,8 @@ func (p *printed) Write(chunk []byte) (int, error) {
 			return len(chunk), nil
 		}
 		p.partial = rest
-		if line = bytes.TrimRight(line, "\r"); len(line) > 0 {
-			p.logger.Info("island printed", "line", string(line))
+		if line = bytes.TrimRight(line, "\r"); len(line) > 0 && p.flood.admits(len(line)) {
+			p.flood.logger.Info("island printed", "line", string(line))
 		}
 	}
 }

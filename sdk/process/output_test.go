@@ -2,8 +2,12 @@ package process
 
 import (
 	"bytes"
+	"io"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -69,7 +73,7 @@ func TestLogLine(t *testing.T) {
 		"words":               {`panic: oh`, `[WARN]  island wrote to stderr: line="panic: oh"` + "\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := logged(func(l hclog.Logger) { logLine(l, []byte(tc.line)) })
+			got := logged(func(l hclog.Logger) { logLine(newFlood(l), []byte(tc.line)) })
 			if strings.TrimSpace(got) != strings.TrimSpace(tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
@@ -83,10 +87,12 @@ func FuzzLogLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := 0
+		text = text[:min(len(text), floodLines)] // No more than is let through.
 		out := logged(func(l hclog.Logger) {
+			flood := newFlood(l)
 			readLines(strings.NewReader(text), func(line []byte) {
 				lines++
-				logLine(l, line)
+				logLine(flood, line)
 			})
 		})
 		if (lines > 0) != (out != "") {
@@ -97,7 +103,7 @@ func FuzzLogLine(f *testing.F) {
 
 func TestPrintedInChunks(t *testing.T) {
 	got := logged(func(l hclog.Logger) {
-		p := &printed{logger: l}
+		p := &printed{flood: newFlood(l)}
 		for _, chunk := range []string{"on", "e\ntwo\r\n\nthr", "ee", strings.Repeat("x", maxLine), "\nfour\n", "never ended"} {
 			if n, err := p.Write([]byte(chunk)); n != len(chunk) || err != nil {
 				t.Fatal(n, err)
@@ -114,5 +120,70 @@ func TestPrintedInChunks(t *testing.T) {
 	}
 	if strings.Contains(got, "never") {
 		t.Error("half a line was logged")
+	}
+}
+
+func TestAFloodIsCountedAndNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		flood := newFlood(hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
+		lines := func() int { return strings.Count(out.String(), "line=x") }
+		for range 10 * floodLines {
+			logLine(flood, []byte("x"))
+		}
+		if got := lines(); got != floodLines {
+			t.Errorf("%d lines at once, not %d", got, floodLines)
+		}
+		time.Sleep(floodInterval)
+		synctest.Wait()
+		if got := out.String(); !strings.Contains(got, "lines=18000 bytes=18000 within=10s") {
+			t.Errorf("the log ends with %q", got[max(0, len(got)-200):])
+		}
+		for range 10 * floodLines {
+			logLine(flood, []byte("x"))
+		}
+		if got := lines(); got != 2*floodLines { // Ten seconds at 200 a second have gone by.
+			t.Errorf("%d lines later, not %d", got, 2*floodLines)
+		}
+		flood.tell() // The island has ended.
+		flood.tell()
+		time.Sleep(time.Minute)
+		if got := strings.Count(out.String(), "are left out"); got != 2 {
+			t.Errorf("told %d times", got)
+		}
+		out.Reset()
+		for range 10 {
+			_, _ = (&printed{flood: flood}).Write(append(bytes.Repeat([]byte("y"), maxLine-1), '\n'))
+		}
+		if got := strings.Count(out.String(), "line=yyy"); got != 10 {
+			t.Errorf("%d of 10 lines after the flood", got)
+		}
+		for range 200 {
+			_, _ = (&printed{flood: flood}).Write(append(bytes.Repeat([]byte("y"), maxLine-1), '\n'))
+		}
+		if got := out.Len(); got > floodBytes+1<<20 {
+			t.Errorf("%d bytes of long lines", got)
+		}
+		flood.tell()
+	})
+}
+
+func TestShortLines(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = write.Write(bytes.Repeat([]byte("x"), 5*maxShake))
+		_, _ = write.WriteString("\nshort\n")
+		_, _ = write.Write(bytes.Repeat([]byte("y"), 3*maxShake))
+		_ = write.Close()
+	}()
+	short := &shortLines{File: read}
+	defer func() { _ = short.Close() }()
+	got, err := io.ReadAll(short)
+	want := strings.Repeat("x", maxShake) + "\nshort\n" + strings.Repeat("y", maxShake)
+	if err != nil || string(got) != want {
+		t.Errorf("%d bytes, want %d, %v", len(got), len(want), err)
 	}
 }

@@ -3,11 +3,15 @@ package process
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,13 +22,22 @@ import (
 // islandRunner starts an island's process for go-plugin and sees it end. It owns the pipes and the process group.
 type islandRunner struct {
 	cmd      *exec.Cmd
-	logger   hclog.Logger
+	flood    *flood   // takes what it writes to the log
 	stdout   *os.File // read by go-plugin
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
 
+	name   string
 	image  *Image
 	limits Limits
+	groups *Cgroups
+	group  *cgroup // nil for that of the host
+	reach  *files  // nil for whatever the user may
+	// user is who the process runs as, 0 for the host's user. It has these folders open then, the first of which is that of
+	// its socket, which really is socketDir.
+	user      uint32
+	folders   []*os.File
+	socketDir string
 	// applied is how the process was started.
 	applied Applied
 
@@ -39,15 +52,77 @@ type islandRunner struct {
 
 var _ runner.Runner = (*islandRunner)(nil)
 
-// newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island.
-func newRunner(cmd *exec.Cmd, image *Image, opts LaunchOptions) *islandRunner {
+// newRunner takes a command that go-plugin has filled with its environment, and prepares it for an island, which has that
+// folder for its socket.
+func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flood, opts LaunchOptions) *islandRunner {
 	cmd.Args, cmd.Stdin = []string{opts.Path}, nil // So that a list of processes shows its path.
-	cmd.Env = slices.Concat(environment(opts), opts.Limits.environment(), cmd.Env)
-	ownGroup(cmd)
-	return &islandRunner{
-		cmd: cmd, logger: opts.Logger, image: image, limits: opts.Limits, ended: make(chan struct{}),
+	var own []string
+	r := &islandRunner{
+		cmd: cmd, flood: flood, name: opts.Name, image: image, limits: opts.Limits, groups: opts.Cgroups, reach: reach, ended: make(chan struct{}),
 		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
+	ownGroup(cmd)
+	if reach != nil {
+		temporary := filepath.Join(dir, temporaryName)
+		r.applied.Readable, r.applied.Writable = reach.reads, reach.writes[:len(reach.writes)-1]
+		r.applied.Exposed = reach.exposed(slices.Concat(opts.Confine.Private, []string{opts.RunDir}))
+		if opts.Confine.User != 0 {
+			if err := r.becomes(opts.Confine.User, temporary); err != nil {
+				r.applied.NotOwnUser = err.Error()
+			} else {
+				temporary = handed(temporaryFD)
+			}
+		}
+		own = []string{"TMPDIR=" + temporary}
+	} else if opts.Confine != nil && opts.Confine.User != 0 {
+		r.applied.NotOwnUser = mayBecome().Error()
+	}
+	cmd.Env = slices.Concat(environment(opts, own...), opts.Limits.environment(), cmd.Env)
+	return r
+}
+
+// Numbers of the files that an island is handed.
+const (
+	lifelineFD  = 3
+	socketFD    = 4 // the folder of its socket
+	temporaryFD = 5 // the folder for its temporary files
+)
+
+// becomes has the process run as another user. It cannot get to the folder of its socket, which lies among those of others,
+// and so is handed it open, as is the folder for its temporary files.
+func (r *islandRunner) becomes(user uint32, temporary string) error {
+	if err := mayBecome(); err != nil {
+		return err
+	}
+	at := slices.IndexFunc(r.cmd.Env, func(v string) bool { return strings.HasPrefix(v, envSocketDir+"=") })
+	if at < 0 {
+		return errors.New("go-plugin names no folder for the socket")
+	}
+	socket := strings.TrimPrefix(r.cmd.Env[at], envSocketDir+"=")
+	if err := r.reach.settle(user, r.image, socket, temporary); err != nil {
+		return err
+	}
+	for _, path := range []string{socket, temporary} {
+		folder, err := os.Open(path)
+		if err != nil {
+			return errors.Join(err, r.takeBack())
+		}
+		r.folders = append(r.folders, folder)
+	}
+	r.socketDir, r.cmd.Env[at] = socket, envSocketDir+"="+handed(socketFD)
+	r.user = user
+	credentials(r.cmd.SysProcAttr, user)
+	return nil
+}
+
+// takeBack closes the folders that were opened for the process.
+func (r *islandRunner) takeBack() error {
+	var errs []error
+	for _, folder := range r.folders {
+		errs = append(errs, folder.Close())
+	}
+	r.folders = nil
+	return errors.Join(errs...)
 }
 
 // Start has nothing left to do: Launch starts the process before go-plugin sees it, so that it can be killed while
@@ -62,6 +137,7 @@ func (r *islandRunner) start() (err error) {
 			for _, f := range files {
 				_ = f.Close()
 			}
+			_ = r.takeBack()
 		}
 	}()
 	pipe := func() (read, write *os.File) {
@@ -80,15 +156,32 @@ func (r *islandRunner) start() (err error) {
 	}
 	r.stdout, r.stderr, r.lifeline = stdout, stderr, lifeline
 	r.cmd.Stdout, r.cmd.Stderr = childStdout, childStderr
-	r.cmd.ExtraFiles = []*os.File{childLifeline}
+	r.cmd.ExtraFiles = append([]*os.File{childLifeline}, r.folders...)
+	if r.user != 0 { // So that it can open what it has by its name, such as /dev/stderr.
+		_ = childStdout.Chown(int(r.user), int(r.user))
+		_ = childStderr.Chown(int(r.user), int(r.user))
+	}
 	r.image.run(r.cmd)
-	r.applied.NotIsolated, err = start(r.cmd, r.ended)
+	group, why := r.groups.group(r.name, r.limits)
+	apart, err := start(r.cmd, r.reach, group, r.limits, r.ended)
+	_ = r.takeBack() // The process has its own.
+	group.placed()
 	if err != nil {
+		group.remove()
 		return err
 	}
-	r.applied.Isolated = r.applied.NotIsolated == ""
+	r.joined(group, why, apart.groupless)
+	if apart.userless != "" {
+		r.applied.NotOwnUser, r.user = apart.userless, 0
+	}
+	r.applied.User, r.applied.OwnUser = userOf(r.user), r.user != 0
+	r.applied.Isolated, r.applied.NotIsolated = apart.notIsolated == "", apart.notIsolated
+	r.applied.Confined, r.applied.Unconfined = apart.unconfined == "", apart.unconfined
+	if !r.applied.Confined {
+		r.applied.Readable, r.applied.Writable, r.applied.Exposed = nil, nil, nil
+	}
 	r.applied.MemoryBytes, r.applied.Processors, r.applied.Files = r.limits.Memory, r.limits.Processors, r.limits.Files
-	r.applied.Missing = limit(r.cmd.Process.Pid, r.limits)
+	r.applied.Missing = apart.missing
 	for _, f := range []*os.File{childStdout, childStderr, childLifeline} {
 		_ = f.Close()
 	}
@@ -96,7 +189,7 @@ func (r *islandRunner) start() (err error) {
 	r.read.Go(func() {
 		readLines(io.TeeReader(r.stderr, &r.tail), func(line []byte) {
 			r.stacks.line(line)
-			logLine(r.logger, line)
+			logLine(r.flood, line)
 		})
 	})
 	go r.wait()
@@ -114,6 +207,7 @@ func (r *islandRunner) wait() {
 	}
 	// Grandchildren would hold the pipes open, and go on without anyone who knows of them.
 	killGroup(r.cmd.Process.Pid)
+	r.group.kill()
 	_ = r.lifeline.Close()
 	// Reading goes on until the pipes are empty; one who still holds them open has left the group.
 	deadline := time.Now().Add(drainGrace)
@@ -123,7 +217,29 @@ func (r *islandRunner) wait() {
 	_ = r.stderr.Close()
 	r.exit.Stderr = r.tail.String()
 	if r.exit.Code != 0 {
-		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved()
+		r.exit.Stack, r.exit.OutOfMemory = r.stacks.String(), r.stacks.starved() || r.group.starved()
+	}
+	r.group.remove()
+}
+
+// userOf is the user that a process runs as, when it is another than the host's.
+func userOf(other uint32) int {
+	if other != 0 {
+		return int(other)
+	}
+	return os.Geteuid()
+}
+
+// joined notes the control group that the process is in, or why it is in the host's.
+func (r *islandRunner) joined(group *cgroup, why error, groupless string) {
+	switch {
+	case why != nil:
+		r.applied.NoCgroup = why.Error()
+	case groupless != "":
+		r.applied.NoCgroup = groupless
+		group.remove()
+	default:
+		r.group, r.applied.Cgroup = group, group.String()
 	}
 }
 
@@ -145,6 +261,7 @@ func (r *islandRunner) kill() {
 	case <-r.ended:
 	default:
 		killGroup(r.cmd.Process.Pid)
+		r.group.kill()
 	}
 }
 
@@ -166,7 +283,7 @@ func (r *islandRunner) interrogate(grace time.Duration) {
 }
 
 // Stdout is where go-plugin reads the handshake.
-func (r *islandRunner) Stdout() io.ReadCloser { return r.stdout }
+func (r *islandRunner) Stdout() io.ReadCloser { return &shortLines{File: r.stdout} }
 
 // Stderr shows go-plugin nothing: its log parser is not safe with lines it does not expect.
 func (r *islandRunner) Stderr() io.ReadCloser { return io.NopCloser(bytes.NewReader(nil)) }
@@ -192,8 +309,15 @@ func (r *islandRunner) diagnose() string {
 	}
 }
 
-// PluginToHost keeps addresses as they are: both sides share one machine.
+// PluginToHost keeps addresses as they are, because both sides share one machine, but for a folder that the process has under
+// another name.
 func (r *islandRunner) PluginToHost(network, address string) (string, string, error) {
+	if name, found := strings.CutPrefix(address, handed(socketFD)+"/"); found && r.socketDir != "" {
+		if filepath.Base(name) != name {
+			return "", "", fmt.Errorf("the socket %s is not in the folder for it", address)
+		}
+		address = filepath.Join(r.socketDir, name)
+	}
 	return network, address, nil
 }
 
@@ -210,18 +334,19 @@ var allowedEnv = []string{
 	"OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SDK_DISABLED",
 }
 
-// environment is what an island sees: the allowed part of the host's, its own block's, and what Serve needs.
-func environment(opts LaunchOptions) []string {
+// environment is what an island sees: the allowed part of the host's, what is its own, its own block's, and what Serve needs.
+func environment(opts LaunchOptions, own ...string) []string {
 	var env []string
 	for _, name := range allowedEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
+	env = append(env, own...)
 	for name, value := range opts.Env {
 		env = append(env, name+"="+value)
 	}
-	return append(env, envLifeline+"=3", envLogLevel+"="+levelName(opts.Logger))
+	return append(env, fmt.Sprintf("%s=%d", envLifeline, lifelineFD), envLogLevel+"="+levelName(opts.Logger))
 }
 
 // levelName is the lowest level that a logger lets through, in slog's words.

@@ -123,8 +123,16 @@ func watchLifeline(s *served) {
 		_, _ = lifeline.Read(make([]byte, 1))
 		// The folder and the one around it were made for this process alone, by a host that can no longer remove them.
 		if dir := os.Getenv(envSocketDir); dir != "" {
+			parent := filepath.Dir(dir)
+			removeInside(dir) // Which may be open under another name, and not be found to be removed itself.
 			_ = os.RemoveAll(dir)
-			_ = os.Remove(filepath.Dir(dir))
+			if temporary := filepath.Join(parent, temporaryName); os.Getenv("TMPDIR") == temporary {
+				_ = os.RemoveAll(temporary)
+			}
+			if temporary := os.Getenv("TMPDIR"); temporary != "" && temporary == handed(temporaryFD) {
+				removeInside(temporary)
+			}
+			_ = os.Remove(parent) // An island that is confined may not; then it is empty, and its host's janitor removes it.
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), orphanGrace)
 		defer cancel()
@@ -135,6 +143,14 @@ func watchLifeline(s *served) {
 		<-ctx.Done()
 		os.Exit(0) //nolint:revive // nothing of the process is to be left
 	}()
+}
+
+// removeInside removes what is in a folder.
+func removeInside(folder string) {
+	inside, _ := os.ReadDir(folder)
+	for _, entry := range inside {
+		_ = os.RemoveAll(filepath.Join(folder, entry.Name()))
+	}
 }
 
 // islandPlugin joins an island to go-plugin: the server's half when served is set, the client's otherwise.

@@ -166,13 +166,14 @@ func TestAGrandchildDoesNotHideTheDeath(t *testing.T) {
 }
 
 func TestNoIslandOutlivesItsHost(t *testing.T) {
-	for name, tc := range map[string]struct{ does, role string }{
+	for name, tc := range map[string]struct{ does, role, user string }{
 		"idle": {}, "with a Shutdown that hangs": {does: "hang in shutdown"}, "that does not listen": {role: "deaf"},
+		"confined": {user: "0"}, "of a user of its own": {user: "61998"}, "of a user of its own that does not listen": {role: "deaf", user: "61998"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := runDir(t)
 			host := exec.CommandContext(t.Context(), executable(t), dir, tc.does)
-			host.Env = append(os.Environ(), roleVariable+"=host", "ISLAND_ROLE="+tc.role)
+			host.Env = append(os.Environ(), roleVariable+"=host", "ISLAND_ROLE="+tc.role, "ISLAND_USER="+tc.user)
 			out, err := host.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

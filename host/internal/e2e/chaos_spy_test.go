@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,9 +23,9 @@ var innocent = []string{"PATH", "HOME", "GOMEMLIMIT", "GOMAXPROCS", "ISLANDS_LIF
 // table; the rest is printed, for the threat model.
 func TestChaosSpy(t *testing.T) {
 	t.Parallel()
-	users := map[string]*syscall.Credential{"own": nil}
+	users := map[string]int{"own": os.Getuid()}
 	if os.Getuid() == 0 {
-		users = map[string]*syscall.Credential{"root": nil, "plain": {Uid: nobody, Gid: nobody}}
+		users = map[string]int{"root": 0, "plain": nobody}
 	}
 	for name, user := range users {
 		t.Run(name, func(t *testing.T) { spied(t, user) })
@@ -32,7 +33,7 @@ func TestChaosSpy(t *testing.T) {
 }
 
 // spied runs a host as a user and has an island of it spy.
-func spied(t *testing.T, user *syscall.Credential) {
+func spied(t *testing.T, user int) {
 	t.Helper()
 	const token, secret = "the-token-of-the-operator", "the-secret-of-an-island"
 	m, d := startMarket(t), startDirector(t, "spy")
@@ -50,14 +51,15 @@ func spied(t *testing.T, user *syscall.Credential) {
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if user != nil {
+	if user != os.Getuid() {
 		for _, path := range []string{folder, data, config} {
-			if err := os.Chown(path, int(user.Uid), int(user.Gid)); err != nil {
+			if err := os.Chown(path, user, user); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	h := startHostAs(t, user, m, map[string]string{
+	h := startHost(t, m, map[string]string{
+		asUser:           strconv.Itoa(user),
 		"ISLANDS_CONFIG": config, "ISLANDS_DATA_DIR": data, "ISLANDS_ADMIN_TOKEN": token, "DATABASE_PASSWORD": "the-password",
 	})
 	h.ok(t, "/api/crypto-report/btc")

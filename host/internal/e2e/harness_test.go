@@ -101,21 +101,22 @@ type program struct {
 	more  chan struct{} // closed and replaced with each line
 }
 
+// asUser is the variable with the number of the user that a program is to run as, where that is another than that of the
+// tests.
+const asUser = "E2E_USER"
+
 // launch starts a program and collects its lines. It is killed when the test ends, unless it has ended before.
 func launch(t *testing.T, env map[string]string, name string, args ...string) *program {
-	t.Helper()
-	return launchAs(t, nil, env, name, args...)
-}
-
-// launchAs starts a program as another user, nil for the test's own.
-func launchAs(t *testing.T, user *syscall.Credential, env map[string]string, name string, args ...string) *program {
 	t.Helper()
 	p := &program{cmd: exec.Command(filepath.Join(bin, name), args...), done: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for k, v := range env {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if user, err := strconv.ParseUint(env[asUser], 10, 32); err == nil {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}
+	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -346,12 +347,6 @@ type host struct {
 // of its own, unless env names one.
 func startHost(t *testing.T, m *market, env map[string]string) *host {
 	t.Helper()
-	return startHostAs(t, nil, m, env)
-}
-
-// startHostAs starts a host as another user, nil for the test's own.
-func startHostAs(t *testing.T, user *syscall.Credential, m *market, env map[string]string) *host {
-	t.Helper()
 	h := &host{env: map[string]string{"ISLANDS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", "LOG_LEVEL": "info"}}
 	if m != nil {
 		for k, v := range m.env {
@@ -365,7 +360,7 @@ func startHostAs(t *testing.T, user *syscall.Credential, m *market, env map[stri
 		h.env["ISLANDS_DATA_DIR"] = dataDir(t)
 	}
 	h.data = h.env["ISLANDS_DATA_DIR"]
-	h.program = launchAs(t, user, h.env, "islands", "run", "--config", h.config())
+	h.program = launch(t, h.env, "islands", "run", "--config", h.config())
 	var line struct {
 		URL string `json:"url"`
 	}

@@ -44,6 +44,7 @@ var (
 		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	noReferrer = fixed("Referrer-Policy", "no-referrer")
 	noFrames   = fixed("X-Frame-Options", "DENY")
+	anySite    = fixed("Cross-Origin-Resource-Policy", "cross-origin") // As Access-Control-Allow-Origin says.
 	ownWindow  = fixed("Cross-Origin-Opener-Policy", "same-origin")
 	noDevices  = fixed("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 )
@@ -88,6 +89,7 @@ func (g *Gateway) writeAnswer(rctx *fasthttp.RequestCtx, answer *Answer) {
 		contentPolicy.set(h)
 		noReferrer.set(h)
 		noFrames.set(h)
+		anySite.set(h)
 		ownWindow.set(h)
 		noDevices.set(h)
 	}

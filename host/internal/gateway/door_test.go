@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,36 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 	until(t, "it is cut", func() bool { return g.door.count() == 0 })
 }
 
+// The body of a GET is read like any other, and is not taken for the next request.
+func TestTheBodyOfAGetIsNoRequest(t *testing.T) {
+	t.Parallel()
+	m := newFakeMarket()
+	g := started(t, options(m), defaultLimits())
+	const hidden = "GET /api/market-data/hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, text := range map[string]string{
+		"a length": "GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: " + itoa(len(hidden)) + "\r\n\r\n" + hidden,
+		"a coding": "GET /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			strconv.FormatInt(int64(len(hidden)), 16) + "\r\n" + hidden + "\r\n0\r\n\r\n",
+		"both": "GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := hold(t, g)
+			if _, err := io.WriteString(conn, text); err != nil {
+				t.Fatal(err)
+			}
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite()
+			}
+			_, _ = io.ReadAll(conn) // It may be reset behind the answer.
+		})
+	}
+	for _, asked := range m.asked() {
+		if strings.Contains(asked, "hidden") {
+			t.Errorf("the hidden request was carried out: %s", asked)
+		}
+	}
+}
+
 // Two sides that do not agree where a request ends would see two different requests.
 func TestNoRequestHidesInAnother(t *testing.T) {
 	t.Parallel()
@@ -169,6 +200,9 @@ func TestNoRequestHidesInAnother(t *testing.T) {
 				_ = tcp.CloseWrite()
 			}
 			answers, _ := io.ReadAll(conn) // It may be reset behind the answer.
+			if !strings.HasPrefix(string(answers), "HTTP/1.1 400 ") {
+				t.Errorf("answered:\n%s", answers)
+			}
 			if n := strings.Count(string(answers), "HTTP/1.1 4") + strings.Count(string(answers), "HTTP/1.1 2"); n > 1 {
 				t.Errorf("%d answers:\n%s", n, answers)
 			}

@@ -57,6 +57,14 @@ func (g *Gateway) newServer(app *fiber.App, public bool) *server {
 	fast.LazyRequestTime = true
 	fast.WriteBufferSize = writeBuffer
 	fast.KeepHijackedConns = true // The live feed closes its own.
+	// Who asks before it sends a body that is too large is told so at once.
+	fast.ExpectHandler = func(rctx *fasthttp.RequestCtx) int {
+		if rctx.Request.Header.ContentLength() <= g.limits.body {
+			return http.StatusContinue
+		}
+		g.fail(rctx, fiber.ErrRequestEntityTooLarge)
+		return http.StatusRequestEntityTooLarge
+	}
 	return s
 }
 
@@ -114,6 +122,11 @@ func (g *Gateway) serve(rctx *fasthttp.RequestCtx, w *watch, routes fasthttp.Req
 		g.fail(rctx, refusal)
 		return
 	}
+	if !rctx.IsGet() && !rctx.IsHead() && twoLengths(&rctx.Request.Header) {
+		rctx.SetConnectionClose()
+		g.fail(rctx, errTwoLengths)
+		return
+	}
 	if method := rctx.Method(); !rctx.IsGet() && !rctx.IsHead() && !rctx.IsPost() {
 		if public && rctx.IsOptions() && openToAnyOrigin(rctx.URI().PathOriginal()) {
 			preflight(rctx)
@@ -126,6 +139,23 @@ func (g *Gateway) serve(rctx *fasthttp.RequestCtx, w *watch, routes fasthttp.Req
 		}
 	}
 	routes(rctx)
+}
+
+// errTwoLengths refuses a request that says in two ways how long it is. Somebody in between may have believed the other one.
+var errTwoLengths = &problem{
+	status: http.StatusBadRequest, code: "malformed_request", title: "Malformed request",
+	detail: "A request has a Content-Length or a Transfer-Encoding, and not both.",
+}
+
+// twoLengths reports whether a request has both.
+func twoLengths(h *fasthttp.RequestHeader) bool {
+	var length, coding bool
+	for line := range bytes.Lines(h.RawHeaders()) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		length = length || bytes.EqualFold(name, []byte("content-length"))
+		coding = coding || bytes.EqualFold(name, []byte("transfer-encoding"))
+	}
+	return length && coding
 }
 
 // warm answers a request for a report when the market has the answer at hand. It knows the plainest form of such a

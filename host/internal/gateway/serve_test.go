@@ -233,6 +233,8 @@ func TestRudeClients(t *testing.T) {
 		"many headers":      {"GET /health/live HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: b\r\n", 3000) + "\r\n", 431},
 		"huge body":         {"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + strings.Repeat("a", 70000), 413},
 		"huge chunked body": {"POST /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11170\r\n" + strings.Repeat("a", 0x11170) + "\r\n0\r\n\r\n", 413},
+		"a GB, announced":   {"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\nExpect: 100-continue\r\n\r\n", 413},
+		"a GB, at once":     {"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\nabc", 413},
 		"not HTTP":          {"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400},
 		"no host":           {"GET /health/live HTTP/1.1\r\n\r\n", 400},
 		"two lengths":       {"POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},

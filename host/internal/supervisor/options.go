@@ -37,6 +37,8 @@ type Spec struct {
 	Health   Health
 	// Limits of the process.
 	Limits process.Limits
+	// Confine bounds the files that the process reaches; nil for whatever the host's user may.
+	Confine *process.Confine
 
 	// overridden is whether an operator's swap put Path in the place of the configured one.
 	overridden bool
@@ -92,6 +94,8 @@ type Options struct {
 	Islands []Spec
 	// RunDir is the folder under which the islands' sockets live.
 	RunDir string
+	// Cgroups is where islands have control groups of their own; nil for that of the host.
+	Cgroups *process.Cgroups
 	// CrashDir is the folder in which crash reports are kept beyond the life of the host; empty for none.
 	CrashDir string
 	// Logger for the supervisor's own lines and, under each island's name, the island's; nil for none.

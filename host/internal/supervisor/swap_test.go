@@ -35,6 +35,7 @@ func (b *bench) answers(name string) (stop func() int) {
 			answered++
 		}
 	})
+	synctest.Wait() // The first call is under way.
 	return func() int {
 		cancel()
 		asking.Wait()
