@@ -50,7 +50,7 @@ validate: build ## Check islands.hcl against the islands' own manifests
 
 .PHONY: test
 test: test-deps build $(TOOL)/gotestsum ## Run every test with the race detector, real Redis and Postgres included
-	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 9m -p 2 $(TESTFLAGS) $(PACKAGES)
+	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: test-deps
 test-deps: ## Install the servers and the C compiler that the tests need (Debian, as root), or say how

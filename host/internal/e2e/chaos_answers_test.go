@@ -94,7 +94,7 @@ func TestChaosHostileAnswers(t *testing.T) {
 				}
 				var q answered
 				if err := json.Unmarshal(r.body, &q); r.status != http.StatusOK || err != nil {
-					note(order, fmt.Errorf("GET %s: %d %v %.300s", symbol, r.status, err, r.body))
+					note(order, fmt.Errorf("GET %s: %d %.300s, %w", symbol, r.status, r.body, err))
 					continue
 				}
 				note(order, q.plausible(symbol))

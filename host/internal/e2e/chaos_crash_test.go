@@ -135,7 +135,7 @@ func TestChaosReloads(t *testing.T) {
 		{"binance-source", `stream_url = env("BINANCE_STREAM_URL"`, "weight_per_minute = 5000\n    stream_url = env(\"BINANCE_STREAM_URL\""},
 		{"report-generator", `binary = "plugins/report-generator"`, "binary = \"plugins/report-generator\"\n  config {\n    disclaimer = \"Reloaded.\"\n  }"},
 		{"cache", `max_memory = "64MiB"`, "max_memory = \"63MiB\""},
-		{"sqlite-store", `path      = "${host.data_dir}/islands.db"`, "busy_timeout = \"6s\"\n    path      = \"${host.data_dir}/islands.db\""},
+		{"sqlite-store", `path      = "`, "busy_timeout = \"6s\"\n    path      = \""},
 		{"coingecko-source", `api_key = env("COINGECKO_API_KEY", "")`, "timeout = \"2s\"\n    api_key = env(\"COINGECKO_API_KEY\", \"\")"},
 	}
 	var before footprint

@@ -137,11 +137,19 @@ func harass(t *testing.T, h *host) (stop func()) {
 // killHost kills a host and wants nothing of it to be left a second later.
 func killHost(t *testing.T, h *host) {
 	t.Helper()
+	known := relatives(h.data)
 	_ = h.cmd.Process.Kill()
 	<-h.done
 	died := time.Now()
 	// It is promised within a second; a busy machine may be slow to run those who clean up, and the test to see it.
-	eventually(t, 5*time.Second, "nothing is left", func() error { return nothingLeft(h.data) })
+	eventually(t, 5*time.Second, "nothing is left", func() error {
+		for _, pid := range known {
+			if err := gone(pid); err != nil {
+				return err
+			}
+		}
+		return nothingLeft(h.data)
+	})
 	t.Logf("nothing was left after %v", time.Since(died).Round(time.Millisecond))
 }
 

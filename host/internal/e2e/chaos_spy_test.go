@@ -16,7 +16,7 @@ import (
 const nobody = 65534
 
 // innocent are the variables that an island may see: what a program needs, what Serve needs, and what its own block gives it.
-var innocent = []string{"PATH", "HOME", "GOMEMLIMIT", "GOMAXPROCS", "ISLANDS_LIFELINE_FD", "ISLANDS_LOG_LEVEL", "SERVICE_ISLANDS_ISLAND", "TROUBLE"}
+var innocent = []string{"PATH", "HOME", "TMPDIR", "GOMEMLIMIT", "GOMAXPROCS", "ISLANDS_LIFELINE_FD", "ISLANDS_LOG_LEVEL", "SERVICE_ISLANDS_ISLAND", "TROUBLE"}
 
 // TestChaosSpy has an island try what no island should be able to do to its host, its neighbours and the machine, once with a
 // host of the test's own user and, where that is root, once with one of a plain user's. What must be refused is held against a
@@ -67,7 +67,11 @@ func spied(t *testing.T, user int) {
 	first := h.pids(t)
 	_ = syscall.Kill(first["report-generator"], syscall.SIGKILL)
 	before := allRun(t, h, map[string]int{"report-generator": first["report-generator"]})
-	d.order(t, "spy", "spy")
+	sockets, err := filepath.Glob(filepath.Join(data, "run", "i*", "*", "plugin*"))
+	if err != nil || len(sockets) == 0 {
+		t.Fatalf("%v, %v", sockets, err)
+	}
+	d.order(t, "spy", "spy "+data+" "+sockets[0])
 	var found map[string]string
 	if err := json.Unmarshal([]byte(d.hear(t, "spy")), &found); err != nil {
 		t.Fatal(err)
@@ -75,12 +79,21 @@ func spied(t *testing.T, user int) {
 	for _, what := range slices.Sorted(maps.Keys(found)) {
 		t.Logf("%-24s %s", what, found[what])
 	}
-	refused := []string{"admin socket", "sibling's sockets"}
+	refused := []string{"admin socket", "sibling's socket"}
 	for _, of := range []string{"host's ", "sibling's "} {
 		for _, what := range []string{"memory", "environment", "files", "root", "trace", "signal"} {
 			refused = append(refused, of+what)
 		}
 	}
+	applied := h.appliedTo(t)["spy"]
+	if applied.Confined {
+		refused = append(refused, "list run directory", "list data directory", "write run directory", "write data directory", "lock",
+			"configuration", "crash reports", "spool", "database", "passwords", "kernel settings", "own program", "sibling's socket file")
+	}
+	if applied.OwnUser {
+		refused = append(refused, "host's limits", "host's priority", "sibling's limits", "sibling's priority")
+	}
+	t.Logf("the spy was started as %+v", applied)
 	for _, what := range refused {
 		if !strings.HasPrefix(found[what], "refused: ") {
 			t.Errorf("%s: %s", what, found[what])

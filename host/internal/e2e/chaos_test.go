@@ -65,22 +65,34 @@ func restless(text string) string {
 }
 
 // relatives are the processes that belong to the host with a data directory: those with its run directory in their
-// environment or on their command line. It knows islands whose parent is gone, too.
+// environment, on their command line or among their open files. It knows islands whose parent is gone, too.
 func relatives(data string) (pids []int) {
 	entries, _ := os.ReadDir("/proc")
-	run := []byte(data + "/run")
+	run := data + "/run"
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if (bytes.Contains(environ, run) || bytes.Contains(cmdline, run)) && gone(pid) != nil {
+		if err == nil && pid != os.Getpid() && relatedTo(pid, run) && gone(pid) != nil {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// relatedTo reports whether a process has to do with a folder.
+func relatedTo(pid int, folder string) bool {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	for _, name := range []string{"environ", "cmdline"} {
+		if text, _ := os.ReadFile(dir + name); bytes.Contains(text, []byte(folder)) {
+			return true
+		}
+	}
+	open, _ := os.ReadDir(dir + "fd")
+	for _, fd := range open {
+		if target, _ := os.Readlink(dir + "fd/" + fd.Name()); strings.HasPrefix(target, folder) {
+			return true
+		}
+	}
+	return false
 }
 
 // nothingLeft reports what is left of a host that has ended: a process, a socket, a lock, a half-written file.

@@ -74,7 +74,13 @@ func start(how string, manifest *sdk.Manifest) {
 // obey does what the test says, one thing after the other, for as long as the process lives.
 func obey() {
 	for {
-		switch order := ask("next"); order {
+		order := ask("next")
+		if where, ok := strings.CutPrefix(order, "spy "); ok {
+			data, socket, _ := strings.Cut(where, " ")
+			tell(spy(data, socket))
+			continue
+		}
+		switch order {
 		case "":
 			time.Sleep(100 * time.Millisecond) // The test is over, and soon the process.
 		case "shout":
@@ -98,8 +104,6 @@ func obey() {
 			panic("a panic of its own")
 		case "bomb":
 			bomb()
-		case "spy":
-			tell(spy())
 		default:
 			behaviour.Store(&order)
 			tell("is " + order)

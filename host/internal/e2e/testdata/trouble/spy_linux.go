@@ -19,11 +19,10 @@ import (
 	"unsafe"
 )
 
-// spy tries what an island must not be able to do, and returns as JSON what became of each try: what it could do, or, after
-// "refused: ", why not.
-func spy() string {
-	run := filepath.Dir(filepath.Dir(os.Getenv("PLUGIN_UNIX_SOCKET_DIR")))
-	data := filepath.Dir(run)
+// spy tries what an island must not be able to do to a host with a data directory and to an island with a socket, and returns as
+// JSON what became of each try: what it could do, or, after "refused: ", why not.
+func spy(data, socket string) string {
+	run := filepath.Join(data, "run")
 	parent := os.Getppid()
 	results := map[string]string{
 		"user": fmt.Sprintf("%d", os.Getuid()),
@@ -38,12 +37,12 @@ func spy() string {
 		"configuration":         tried(func() (string, error) { return read(configuration(parent)) }),
 		"crash reports":         tried(func() (string, error) { return readAll(filepath.Join(data, "crashes")) }),
 		"spool":                 tried(func() (string, error) { return readAll(filepath.Join(data, "spool")) }),
-		"database":              tried(func() (string, error) { return opened(filepath.Join(data, "islands.db"), os.O_RDWR) }),
+		"database":              tried(func() (string, error) { return opened(filepath.Join(data, "store", "islands.db"), os.O_RDWR) }),
 		"passwords":             tried(func() (string, error) { return read("/etc/shadow") }),
 		"kernel settings":       tried(func() (string, error) { return opened("/proc/sys/kernel/core_pattern", os.O_WRONLY) }),
 		"own program":           tried(func() (string, error) { return opened(os.Args[0], os.O_WRONLY) }),
-		"sibling's sockets":     siblingSockets(run),
-		"sibling's socket file": tried(func() (string, error) { return socketFolders(run) }),
+		"sibling's socket":      tried(func() (string, error) { return "answers", speak(socket) }),
+		"sibling's socket file": tried(func() (string, error) { return written(filepath.Dir(socket)) }),
 	}
 	for who, pids := range map[string][]int{"host": {parent}, "sibling": siblings(parent)} {
 		for what, try := range map[string]func(pid int) (string, error){
@@ -239,39 +238,7 @@ func adminSocket(path string) string {
 	})
 }
 
-// sockets are those of the other islands.
-func sockets(run string) (paths []string, err error) {
-	err = filepath.WalkDir(run, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if entry.Type() == fs.ModeSocket && filepath.Base(path) != "admin.sock" && filepath.Dir(path) != os.Getenv("PLUGIN_UNIX_SOCKET_DIR") {
-			paths = append(paths, path)
-		}
-		return nil
-	})
-	return paths, err
-}
-
-// siblingSockets speaks to another island as a host would that has no certificate.
-func siblingSockets(run string) string {
-	return tried(func() (string, error) {
-		paths, err := sockets(run)
-		if err != nil {
-			return "", err
-		}
-		if len(paths) == 0 {
-			return "", fmt.Errorf("there are none in %s", run)
-		}
-		for _, path := range paths {
-			if err = speak(path); err == nil {
-				return path + " answers", nil
-			}
-		}
-		return "", err
-	})
-}
-
+// speak speaks to another island as a host would that has no certificate.
 func speak(path string) error {
 	conn, err := net.DialTimeout("unix", path, 5*time.Second)
 	if err != nil {
@@ -285,16 +252,4 @@ func speak(path string) error {
 	}
 	_, err = secured.Read(make([]byte, 16))
 	return err
-}
-
-// socketFolders makes a file beside another island's socket, where it could as well take the socket away.
-func socketFolders(run string) (string, error) {
-	paths, err := sockets(run)
-	if err != nil {
-		return "", err
-	}
-	if len(paths) == 0 {
-		return "", fmt.Errorf("there are none in %s", run)
-	}
-	return written(filepath.Dir(paths[0]))
 }
