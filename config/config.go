@@ -188,6 +188,9 @@ type Island struct {
 	Restart Restart
 	Health  Health
 	Limits  IslandLimits
+	// MaxCalls is how many calls that requests make to the island may be under way at once, 1 to 10,000; 0 for the default:
+	// 64, for a reporter 16. Others wait for one to end. What the host does by itself does not count.
+	MaxCalls int
 	// Confine is whether the island reaches no other files than what programs need to run, Reads and Writes; default true.
 	Confine bool
 	// Reads and Writes are files and folders that it may read, and read and change. They are as the file gives them:

@@ -111,11 +111,12 @@ func (l *loader) island(block *hcl.Block) {
 	health.duration("timeout", &island.Health.Timeout)
 	health.whole("misses", &island.Health.Misses, math.MaxInt32)
 
-	limits := l.read(r.sub("limits"), attributes("memory", "processors", "files"))
+	limits := l.read(r.sub("limits"), attributes("memory", "processors", "files", "max_calls"))
 	if _, there := limits.content.Attributes["memory"]; there {
 		limits.sizeBetween("memory", &island.Limits.Memory, 64<<20, 1<<40)
 	}
 	limits.whole("processors", &island.Limits.Processors, 1024)
+	limits.whole("max_calls", &island.MaxCalls, 10_000)
 	limits.whole("files", &island.Limits.Files, 1_000_000)
 	if files := island.Limits.Files; files > 0 && files < 64 {
 		l.problem(limits.where("files"), "Out of range", "\"files\" is a whole number from 64 to 1000000, not %d.", files)

@@ -166,6 +166,7 @@ func TestEverythingSet(t *testing.T) {
 				memory     = "256MiB"
 				processors = 2
 				files      = 1024
+				max_calls  = 8
 			}
 			config {
 				text   = "${host.listen}|${host.data_dir}|${host.environment}"
@@ -225,7 +226,7 @@ func TestEverythingSet(t *testing.T) {
 			{
 				Name: "a", Layer: sdk.LayerExternalServices, Binary: "/usr/lib/islands/a", SHA256: strings.Repeat("abcdef", 10) + "abcd",
 				Enabled: true, Restart: Restart{1, time.Minute, time.Second, time.Second, 2 * time.Second, 3 * time.Second},
-				Health: Health{time.Second, 100 * time.Millisecond, 1}, Limits: IslandLimits{256 << 20, 2, 1024},
+				Health: Health{time.Second, 100 * time.Millisecond, 1}, Limits: IslandLimits{256 << 20, 2, 1024}, MaxCalls: 8,
 				Reads: []string{"/srv/a", "cert.pem"}, Writes: []string{"data/a"},
 				Env: map[string]string{"HTTPS_PROXY": "http://proxy:3128", "RETRIES": "3"},
 				Settings: map[string]any{

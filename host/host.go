@@ -87,9 +87,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 		return nil, fmt.Errorf("start islands: %w", err)
 	}
 
-	if err := h.openSpool(cfg); err != nil {
-		return nil, err
-	}
+	h.openSpool(cfg)
 	h.requests = pipeline.New(h.pipelineOptions(cfg))
 	h.opens("pipeline", func(context.Context) error {
 		h.requests.Close()
@@ -126,20 +124,16 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 }
 
 // openSpool opens what waits on disk for the store.
-func (h *host) openSpool(cfg *config.Config) (err error) {
+func (h *host) openSpool(cfg *config.Config) {
 	sync := cfg.Host.Spool.Sync
 	if sync == 0 {
 		sync = spool.SyncAlways
 	}
-	h.spool, err = spool.Open(spool.Options{
+	h.spool = spool.Open(spool.Options{
 		Dir: filepath.Join(cfg.Host.DataDir, "spool"), MaxBytes: int64(cfg.Host.Spool.MaxSize), MaxAge: cfg.Host.Spool.MaxAge, Sync: sync,
 		Logger: h.logger.Named("spool"),
 	})
-	if err != nil {
-		return err
-	}
 	h.opens("spool", func(context.Context) error { return h.spool.Close() })
-	return nil
 }
 
 // streamGrace is how long the API waits for the cache's invalidations before it opens.
@@ -238,6 +232,25 @@ func layersOf(cfg *config.Config) map[string]sdk.Layer {
 	return layers
 }
 
+// Calls that requests make to an island at once, when its limits do not say. A report takes a processor, so that a reporter
+// gets no more work than some processors can do.
+const (
+	defaultCalls  = 64
+	reporterCalls = 16
+)
+
+// maxCalls is how many calls that requests make to an island may be under way at once.
+func (h *host) maxCalls(name string) int {
+	switch island, _ := h.config().Island(name); {
+	case island.MaxCalls > 0:
+		return island.MaxCalls
+	case island.Manifest.Has(sdk.RoleReporter):
+		return reporterCalls
+	default:
+		return defaultCalls
+	}
+}
+
 // specOf returns what the reporter's manifest says of a report.
 func specOf(cfg *config.Config, report config.Report) sdk.ReportSpec {
 	island, _ := cfg.Island(report.Island)
@@ -280,11 +293,13 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 		LastSourceTimeout: limits.LastSourceTimeout, MaxEntries: limits.NearCache.MaxEntries,
 		MaxBytes: int64(limits.NearCache.MaxMemory), MaxFlights: limits.Limits.MaxColdRequests,
 		Spool: h.spool, Operation: h.observer.Operation, Logger: h.logger.Named("pipeline"),
+		MaxCalls: h.maxCalls, Caller: gateway.ClientOf,
 	}
 	for _, report := range req.Reports {
+		spec := specOf(cfg, report)
 		opts.Reports = append(opts.Reports, pipeline.Report{
 			Name: report.Name, Island: report.Island, KeyPrefix: report.Key, Strategy: strategyOf(report.Strategy),
-			Needs: specOf(cfg, report).Needs, Formats: specOf(cfg, report).Formats, Warm: report.Warm,
+			Needs: spec.Needs, Formats: spec.Formats, Warm: report.Warm,
 		})
 	}
 	return opts

@@ -114,9 +114,12 @@ func (i *insight) CacheHealth(ctx context.Context) (any, sdk.Status) {
 		Status sdk.Status `json:"status"`
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
-		Tiers  []partView `json:"tiers"`
+		// Mode is how the cache island answers the pipeline, which goes on without it.
+		Mode  modeView   `json:"mode"`
+		Tiers []partView `json:"tiers"`
 	}{Island: i.h.config().Request.Cache}
 	stats := i.h.requests.Stats()
+	body.Mode = viewOfMode(stats.Cache)
 	near := partView{Name: "near", Details: map[string]any{"entries": stats.NearEntries, "bytes": stats.NearBytes, "suspect": stats.Suspect}}
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
@@ -153,6 +156,7 @@ type sourceView struct {
 	RetryAfterSeconds float64        `json:"retry_after_seconds"`
 	LastError         string         `json:"last_error"`
 	LastSuccess       *time.Time     `json:"last_success"`
+	Mode              modeView       `json:"mode"`
 	Limiter           map[string]any `json:"limiter"`
 }
 
@@ -160,10 +164,12 @@ type sourceView struct {
 // down is degraded, and so is the whole when all are: cached data is still served.
 func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 	body := struct {
-		Status  sdk.Status   `json:"status"`
-		Reason  string       `json:"reason"`
+		Status sdk.Status `json:"status"`
+		Reason string     `json:"reason"`
+		// Mode is unavailable while all of them are.
+		Mode    modeView     `json:"mode"`
 		Sources []sourceView `json:"sources"`
-	}{Sources: []sourceView{}}
+	}{Mode: viewOfMode(i.h.requests.Stats().Sources), Sources: []sourceView{}}
 	var ill []string
 	sources := i.h.requests.Sources()
 	slices.SortFunc(sources, func(a, b pipeline.SourceStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -171,6 +177,7 @@ func (i *insight) ExternalAPIsHealth(ctx context.Context) (any, sdk.Status) {
 		v := sourceView{
 			Name: src.Name, Breaker: src.Breaker, Calls: src.Calls, Failures: src.Failures, Last429: moment(src.Last429),
 			RetryAfterSeconds: src.RetryAfter.Seconds(), LastError: src.LastError, LastSuccess: moment(src.LastSuccess),
+			Mode: viewOfMode(src.Mode),
 		}
 		if s, ok := i.status(ctx, src.Name); ok {
 			v.Status, v.Reason = observe.StatusOf(stateOf(s))
@@ -210,10 +217,15 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 		Reason string     `json:"reason"`
 		Island string     `json:"island"`
 		// Mode is normal, cache_only, or none where no store is configured.
-		Mode  string     `json:"mode"`
-		Spool spoolView  `json:"spool"`
-		Parts []partView `json:"parts"`
+		Mode string `json:"mode"`
+		// Changes of the mode since the start, and when the last one was; null for never.
+		Changes uint64     `json:"changes"`
+		Since   *time.Time `json:"since"`
+		Spool   spoolView  `json:"spool"`
+		Parts   []partView `json:"parts"`
 	}{Island: i.h.config().Request.Store, Mode: "normal", Spool: i.spool(), Parts: []partView{}}
+	stats := i.h.requests.Stats()
+	body.Changes, body.Since = stats.Store.Changes, moment(stats.Store.Since)
 	s, ok := i.status(ctx, body.Island)
 	if !ok {
 		body.Mode, body.Reason = "none", "no store is configured"
@@ -225,11 +237,28 @@ func (i *insight) DatabaseHealth(ctx context.Context) (any, sdk.Status) {
 			body.Parts = append(body.Parts, partView(p))
 		}
 	}
-	if body.Status == sdk.StatusFailed || !i.h.requests.Stats().StoreAvailable {
+	if body.Status == sdk.StatusFailed || !stats.StoreAvailable {
 		body.Mode = "cache_only"
+	}
+	switch {
+	case body.Status != sdk.StatusOK:
+	case !stats.StoreAvailable:
+		body.Status, body.Reason = sdk.StatusDegraded, "the store did not answer a moment ago"
+	case !stats.Spool.Available:
+		body.Status, body.Reason = sdk.StatusDegraded, "the spool cannot be written, what waits for the store is in memory alone"
 	}
 	return body, body.Status
 }
+
+// modeView is how something is that the pipeline can do without for a while.
+type modeView struct {
+	Available bool `json:"available"`
+	// Changes since the start, and when the last one was; null for never.
+	Changes uint64     `json:"changes"`
+	Since   *time.Time `json:"since"`
+}
+
+func viewOfMode(m pipeline.Mode) modeView { return modeView{m.Available, m.Changes, moment(m.Since)} }
 
 // spoolView is what waits on disk for the store.
 type spoolView struct {
@@ -281,7 +310,7 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 	body := struct {
 		islandView
 		// Rejected counts what the island answered and was not taken, by reason.
-		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
+		Rejected map[string]uint64 `json:"rejected"`
 	}{v, i.h.rejected(name)}
 	return body, v.Status, nil
 }
@@ -306,19 +335,30 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 		// Reason why there are no metrics of a running island, absent where there are.
 		Reason string `json:"reason,omitempty"`
 		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
-		Rejected map[pipeline.Fault]uint64 `json:"rejected"`
-	}{name, metrics, reason, i.h.rejected(name)}, nil
+		Rejected  map[string]uint64 `json:"rejected"`
+		Behaviour behaviour         `json:"behaviour"`
+	}{name, metrics, reason, i.h.rejected(name), i.h.behaviour(name)}, nil
+}
+
+// behaviour is how an island keeps up, as the host sees it.
+type behaviour struct {
+	// RefusedAnswers counts answers of which nothing was believed.
+	RefusedAnswers uint64 `json:"refused_answers"`
+	// CallsUnderWay are those that requests make, CallsWaiting wait for one of them to end; CallsTurnedAway counts those that
+	// were not made because the island did not keep up.
+	CallsUnderWay   int    `json:"calls_under_way"`
+	CallsWaiting    int    `json:"calls_waiting"`
+	CallsTurnedAway uint64 `json:"calls_turned_away"`
+}
+
+func (h *host) behaviour(name string) behaviour {
+	s := h.requests.Behaviour(name)
+	return behaviour{s.Refused, s.UnderWay, s.Waiting, s.TurnedAway}
 }
 
 // rejected counts what an island answered and was not taken, by reason.
-func (h *host) rejected(name string) map[pipeline.Fault]uint64 {
-	out := map[pipeline.Fault]uint64{}
-	for _, f := range h.requests.Faults() {
-		if f.Island == name {
-			out[f.Fault] = f.Count
-		}
-	}
-	return out
+func (h *host) rejected(name string) map[string]uint64 {
+	return h.requests.Behaviour(name).Dropped
 }
 
 // metrics asks an island what it counts.
@@ -445,4 +485,22 @@ func (i *insight) DatabaseMetrics(ctx context.Context) (any, error) {
 }
 
 // Performance implements gateway.Insight.
-func (i *insight) Performance() any { return i.h.observer.Snapshot() }
+func (i *insight) Performance() any {
+	l := i.h.requests.Stats().Lobby
+	return struct {
+		observe.Performance
+		Admission admission `json:"admission"`
+	}{i.h.observer.Snapshot(), admission{l.Running, l.Places, l.Waiting, l.Served, l.Shed, l.Overdue}}
+}
+
+// admission is how what has to be loaded is let in.
+type admission struct {
+	// Running is what is being loaded, Places how much may be right now, Waiting what waits for a place.
+	Running int `json:"running"`
+	Places  int `json:"places"`
+	Waiting int `json:"waiting"`
+	// Loaded, TurnedAway and, of those, WaitedInVain are counted since the start.
+	Loaded       uint64 `json:"loaded"`
+	TurnedAway   uint64 `json:"turned_away"`
+	WaitedInVain uint64 `json:"waited_in_vain"`
+}

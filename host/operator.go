@@ -41,6 +41,8 @@ type islandStatus struct {
 	StopFirst bool `json:"stop_first"`
 	// Applied is how the process was really started: its checksum, its limits, what it is kept from.
 	Applied process.Applied `json:"applied"`
+	// Behaviour is how it keeps up.
+	Behaviour behaviour `json:"behaviour"`
 }
 
 // hostStatus is what `islands status --json` prints.
@@ -70,6 +72,7 @@ func (o *operator) Status(context.Context) any {
 			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, PID: s.PID,
 			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Cause: s.Cause,
 			Health: s.Health, Path: s.Path, Overridden: s.Overridden, StopFirst: s.StopFirst, Applied: s.Applied,
+			Behaviour: o.h.behaviour(s.Name),
 		})
 	}
 	return out

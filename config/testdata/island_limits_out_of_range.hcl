@@ -6,5 +6,6 @@ island "a" {
     memory     = "1MiB"
     processors = 0
     files      = 3
+    max_calls  = 0
   }
 }

@@ -19,6 +19,7 @@ type requestContext struct {
 	base     context.Context //nolint:containedctx // It is a context itself, and this is its parent.
 	deadline time.Time
 	id       requestID
+	client   clientKey
 
 	mu     sync.Mutex
 	ended  bool
@@ -61,8 +62,21 @@ func (rc *requestContext) Err() error {
 	}
 }
 
-// Value returns the request id under its key.
+// ClientOf names the client whose request a context belongs to: its address or its network, not to be shown. It is empty
+// for a context of the host's own.
+func ClientOf(ctx context.Context) string {
+	rc, _ := ctx.Value(requestKey{}).(*requestContext)
+	if rc == nil {
+		return ""
+	}
+	return string(rc.client[:])
+}
+
+// Value returns the request id under its key, and the context itself under that of request contexts.
 func (rc *requestContext) Value(key any) any {
+	if key == (requestKey{}) {
+		return rc
+	}
 	rc.mu.Lock()
 	ctx := rc.live
 	if ctx == nil {

@@ -189,7 +189,9 @@ func always(rctx *fasthttp.RequestCtx, id *requestID) {
 
 // begin makes the context of a request.
 func (g *Gateway) begin(rctx *fasthttp.RequestCtx, id *requestID) *requestContext {
-	rc := &requestContext{base: g.base, deadline: startOf(rctx).Add(g.opts.RequestTimeout), id: *id}
+	rc := &requestContext{
+		base: g.base, deadline: startOf(rctx).Add(g.opts.RequestTimeout), id: *id, client: clientOf(g.proxies.client(rctx)),
+	}
 	rctx.SetUserValue(requestKey{}, rc)
 	return rc
 }

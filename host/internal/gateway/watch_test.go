@@ -21,6 +21,7 @@ type recorder struct {
 }
 
 func (r *recorder) Close() error                    { r.closed++; return nil }
+func (r *recorder) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 func (r *recorder) SetReadDeadline(time.Time) error { r.deadlines++; return nil }
 
 func TestWatch(t *testing.T) {

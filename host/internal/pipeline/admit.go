@@ -1,313 +1,415 @@
 package pipeline
 
 import (
-	"mime"
-	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/service-islands/islands/sdk"
 )
 
-// Fault is why something that an island answered is not taken. The list is closed and only grows.
-type Fault string
+// fault is why something that an island answered is not taken.
+type fault uint8
 
 // The faults there are.
 const (
-	FaultPrice     Fault = "price"      // zero or negative, or a high below its low
-	FaultFigure    Fault = "figure"     // another figure that cannot be, such as a negative volume: it becomes unknown
-	FaultMarketCap Fault = "market_cap" // zero or negative, of the whole market
-	FaultFuture    Fault = "future"     // a stamp that lies ahead of this machine's clock
-	FaultAncient   Fault = "ancient"    // a stamp older than anything that may still be served
-	FaultNotAsked  Fault = "not_asked"  // a symbol, id, key, format or interval that nobody asked for
-	FaultCurrency  Fault = "currency"   // another currency than the one asked for
-	FaultTooMany   Fault = "too_many"   // more rows than were asked for or than there can be
-	FaultTooLarge  Fault = "too_large"  // a text or document beyond its bound
-	FaultText      Fault = "text"       // invalid UTF-8, or nothing where something must be
-	FaultOrder     Fault = "order"      // out of order, or there already
-	FaultUnaligned Fault = "unaligned"  // a candle that does not begin with an interval
-	FaultMediaType Fault = "media_type" // a document that is not what its format says
+	faultNone      fault = iota
+	faultNotAsked        // an asset, a key, a currency or an interval nobody asked for
+	faultSurplus         // more than was asked for, or the same twice
+	faultPrice           // a price that is negative, or none where there must be one
+	faultWorthless       // a price of zero: what is no longer traded
+	faultFigure          // a figure that cannot be: a negative volume, a share above all there is
+	faultFuture          // a time that has not come yet
+	faultAncient         // too long ago to be told as news
+	faultOrder           // not in the order of time
+	faultRange           // a candle whose parts contradict each other
+	faultAlignment       // a candle that begins at no interval's start
+	faultText            // text that is too long, no text, or holds what cannot be shown
+	faultSize            // too large
+	faultFormat          // a document in a format or of a content type that was not declared
+	faults
 )
 
-// Bounds of what an island may answer.
+// faultNames are the faults as figures and logs name them.
+var faultNames = [faults]string{
+	"none", "not_asked", "surplus", "price", "worthless", "figure", "future", "ancient", "order", "range", "alignment", "text",
+	"size", "format",
+}
+
+// String returns the fault's name in figures, such as "not_asked".
+func (f fault) String() string { return faultNames[f] }
+
+// lie reports whether a well-meaning source would never give the fault. What is no longer traded is no lie: its last price
+// is old or zero, and whoever asks for it must not thereby silence the source for all others.
+func (f fault) lie() bool {
+	return f != faultNone && f != faultWorthless && f != faultAncient && f != faultSurplus
+}
+
+// Bounds on what an island may say.
 const (
-	// clockTolerance is how far a stamp may lie ahead of this machine's clock.
-	clockTolerance = 2 * time.Minute
-	// ancientAfter is the least age at which a quote is too old to be taken; a strategy that serves longer allows more.
-	ancientAfter = 24 * time.Hour
-	maxTextBytes = 256
-	maxNoteBytes = 1024
-	// maxCatalogue is ten times what the largest public catalogue holds.
-	maxCatalogue  = 200_000
-	maxDominance  = 1000
-	maxDocuments  = 16
-	maxBodiesSize = 4 << 20
+	aheadTolerance = 2 * time.Minute    // of a source's clock before this host's
+	oldestQuote    = 7 * 24 * time.Hour // a quote beyond that is history
+	maxIDText      = 128
+	maxSymbolText  = 64
+	maxNameText    = 256
+	maxNoteText    = 1024
+	maxLabelText   = 64
+	maxShares      = 1000
+	maxDocuments   = 16
+	maxDocument    = 4 << 20
+	maxRemembered  = 8 << 20
+	maxCatalogue   = 200_000
+	maxStreamed    = 1000 // candles in a batch
 )
 
-// faultOfText checks texts that come from outside against one bound.
-func faultOfText(bound int, texts ...string) Fault {
-	for _, text := range texts {
-		switch {
-		case len(text) > bound:
-			return FaultTooLarge
-		case !utf8.ValidString(text):
-			return FaultText
+// verdict is what became of the parts of one answer.
+type verdict struct {
+	faults [faults]uint64
+	// taken parts are whole rows, and so are the false ones; a row that was taken may have lost a figure.
+	taken, lies int
+}
+
+// drop counts a row that is not taken.
+func (v *verdict) drop(f fault) {
+	v.faults[f]++
+	if f.lie() {
+		v.lies++
+	}
+}
+
+// worthless reports whether nothing of an answer was taken, and lies were among it.
+func (v *verdict) worthless() bool { return v.taken == 0 && v.lies > 0 }
+
+// worst is the fault that was found most often.
+func (v *verdict) worst() fault {
+	worst := faultNone
+	for f, n := range v.faults {
+		if n > v.faults[worst] {
+			worst = fault(f)
 		}
 	}
-	return ""
+	return worst
 }
 
-// faultOfStamp checks a stamp; the zero one says nothing and is none. Oldest is the greatest age, 0 for any.
-func faultOfStamp(at, now time.Time, oldest time.Duration) Fault {
-	switch {
-	case at.IsZero():
-		return ""
-	case at.After(now.Add(clockTolerance)):
-		return FaultFuture
-	case oldest > 0 && at.Before(now.Add(-oldest)):
-		return FaultAncient
+// legible reports whether text may be shown: valid, no longer than a bound in bytes, and without control characters.
+func legible(text string, most int) bool {
+	return len(text) <= most && utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// clean empties text that may not be shown.
+func (v *verdict) clean(text *string, most int) {
+	if !legible(*text, most) {
+		v.faults[faultText]++
+		*text = ""
 	}
-	return ""
 }
 
-// askedFor is the set of the assets that an island was asked for.
+// notNegative forgets figures that cannot be below zero and are.
+func (v *verdict) notNegative(figures ...*sdk.Number) {
+	for _, n := range figures {
+		if n.Or(0) < 0 {
+			v.faults[faultFigure]++
+			*n = sdk.Number{}
+		}
+	}
+}
+
+// askedFor finds the assets that were asked for.
 type askedFor struct {
-	ids        map[string]bool
-	symbols    map[string]string // symbol → id, which may be empty
-	vsCurrency string
-	n          int
+	byID, bySymbol map[string]int
+	assets         []sdk.Asset
 }
 
-func newAskedFor(assets []sdk.Asset, vsCurrency string) askedFor {
-	a := askedFor{
-		ids: make(map[string]bool, len(assets)), symbols: make(map[string]string, len(assets)), vsCurrency: vsCurrency, n: len(assets),
-	}
-	for _, asset := range assets {
+func newAskedFor(assets []sdk.Asset) askedFor {
+	a := askedFor{byID: make(map[string]int, len(assets)), bySymbol: make(map[string]int, len(assets)), assets: assets}
+	for i, asset := range assets {
 		if asset.ID != "" {
-			a.ids[asset.ID] = true
+			a.byID[asset.ID] = i
 		}
-		a.symbols[asset.Symbol] = asset.ID
+		a.bySymbol[asset.Symbol] = i
 	}
 	return a
 }
 
-// holds reports whether an asset was asked for: by its id or, where one side knows none, by its symbol.
-func (a askedFor) holds(id, symbol string) bool {
-	if id != "" && a.ids[id] {
-		return true
-	}
-	asked, ok := a.symbols[symbol]
-	return ok && (id == "" || asked == "")
-}
-
-// positive makes a figure unknown that must not be negative and is. It returns whether it was.
-func positive(figures ...*sdk.Number) (cleared bool) {
-	for _, n := range figures {
-		if n.Or(0) < 0 {
-			*n, cleared = sdk.Number{}, true
+// find returns the place of the asset that an id and a symbol mean.
+func (a askedFor) find(id, symbol string) (int, bool) {
+	if id != "" {
+		if i, ok := a.byID[id]; ok {
+			return i, true
 		}
 	}
-	return cleared
+	i, ok := a.bySymbol[symbol]
+	return i, ok && (id == "" || a.assets[i].ID == "")
 }
 
-// admitQuote checks a quote and clears the figures of it that cannot be. A quote with a fault other than FaultFigure is
-// not to be taken. A quote without a price has no fault: it is what a source says of an asset that does not trade.
-func admitQuote(q *sdk.Quote, asked askedFor, now time.Time, oldest time.Duration) Fault {
-	if fault := faultOfText(maxTextBytes, q.ID, q.Symbol, q.Name, q.VsCurrency); fault != "" {
-		return fault
-	}
-	if fault := faultOfText(maxNoteBytes, q.Note); fault != "" {
-		return fault
-	}
+// quoteFault is why a quote is not taken, whoever asked for it.
+func quoteFault(q sdk.Quote, now time.Time) fault {
+	price, known := q.Price.Float64()
 	switch {
-	case !asked.holds(q.ID, q.Symbol):
-		return FaultNotAsked
-	case q.VsCurrency != asked.vsCurrency:
-		return FaultCurrency
-	case q.Price.Or(1) <= 0:
-		return FaultPrice
+	case !legible(q.ID, maxIDText) || !legible(q.Symbol, maxSymbolText):
+		return faultText
+	case known && price < 0:
+		return faultPrice
+	case known && price == 0:
+		return faultWorthless
+	case q.AsOf.After(now.Add(aheadTolerance)):
+		return faultFuture
+	case q.AsOf.Before(now.Add(-oldestQuote)):
+		return faultAncient
+	default:
+		return faultNone
 	}
-	if fault := faultOfStamp(q.AsOf, now, oldest); fault != "" {
-		return fault
+}
+
+// tidyQuote forgets what of a quote cannot be.
+func (v *verdict) tidyQuote(q *sdk.Quote, now time.Time) {
+	v.clean(&q.Name, maxNameText)
+	v.clean(&q.Note, maxNoteText)
+	v.notNegative(&q.High24h, &q.Low24h, &q.Volume24h, &q.MarketCap, &q.ATH.Price, &q.ATL.Price)
+	v.notNegative(&q.Supply.Circulating, &q.Supply.Total, &q.Supply.Max, &q.Supply.FullyDilutedValuation)
+	if q.High24h.IsKnown() && q.Low24h.IsKnown() && q.High24h.Or(0) < q.Low24h.Or(0) {
+		v.faults[faultRange]++
+		q.High24h, q.Low24h = sdk.Number{}, sdk.Number{}
 	}
-	cleared := positive(&q.High24h, &q.Low24h, &q.Volume24h, &q.MarketCap, &q.Supply.Circulating, &q.Supply.Total,
-		&q.Supply.Max, &q.Supply.FullyDilutedValuation, &q.ATH.Price, &q.ATL.Price)
 	if q.Rank < 0 {
-		q.Rank, cleared = 0, true
+		v.faults[faultFigure]++
+		q.Rank = 0
 	}
-	if high, known := q.High24h.Float64(); known && q.Low24h.Or(high) > high {
-		q.High24h, q.Low24h, cleared = sdk.Number{}, sdk.Number{}, true
+	for _, mark := range []*sdk.Mark{&q.ATH, &q.ATL} {
+		if mark.Date.After(now.Add(aheadTolerance)) {
+			v.faults[faultFuture]++
+			mark.Date = time.Time{}
+		}
 	}
-	if cleared {
-		return FaultFigure
-	}
-	return ""
 }
 
-// admitCandles keeps the candles of a series that can be; the newest limit of them, 0 for any number. It returns one
-// fault for each that was left out, and one for all when the series as a whole is not what was asked for.
-func admitCandles(c *sdk.Candles, asked askedFor, interval sdk.Interval, limit int, now time.Time) (faults []Fault) {
-	whole := faultOfText(maxTextBytes, c.ID, c.Symbol, c.VsCurrency)
-	if whole == "" {
-		whole = faultOfText(maxNoteBytes, c.Note)
+// quotes takes what answers a question for quotes. Surplus is whether an asset may come more than once, the later one
+// being the newer.
+func (v *verdict) quotes(asked askedFor, vsCurrency string, quotes []sdk.Quote, now time.Time, surplus bool) []sdk.Quote {
+	var seen map[int]bool
+	if !surplus {
+		seen = make(map[int]bool, len(asked.assets))
 	}
-	if whole == "" {
-		whole = faultOfStamp(c.AsOf, now, 0)
-	}
-	switch {
-	case whole != "":
-	case !asked.holds(c.ID, c.Symbol) || !c.Interval.Valid() || (interval != "" && c.Interval != interval):
-		whole = FaultNotAsked
-	case c.VsCurrency != asked.vsCurrency:
-		whole = FaultCurrency
-	}
-	if whole != "" {
-		c.Items = nil
-		return []Fault{whole}
-	}
-	var last time.Time
-	kept := make([]sdk.Candle, 0, len(c.Items))
-	for _, item := range c.Items {
-		fault := faultOfCandle(&item, c.Interval, now)
-		if fault == "" && !last.IsZero() && !item.OpenTime.After(last) {
-			fault = FaultOrder
+	taken := quotes[:0:0]
+	for _, q := range quotes {
+		at, ok := asked.find(q.ID, q.Symbol)
+		f := quoteFault(q, now)
+		switch {
+		case f == faultText: // It is not looked at any further.
+		case !ok || (q.VsCurrency != "" && q.VsCurrency != vsCurrency):
+			f = faultNotAsked
+		case f == faultNone && seen[at]:
+			f = faultSurplus
 		}
-		if fault != "" {
-			faults = append(faults, fault)
+		if f != faultNone {
+			v.drop(f)
 			continue
 		}
-		last = item.OpenTime
-		kept = append(kept, item)
+		if seen != nil {
+			seen[at] = true
+		}
+		v.tidyQuote(&q, now)
+		v.taken++
+		taken = append(taken, q)
 	}
-	if limit > 0 && len(kept) > limit {
-		kept = kept[len(kept)-limit:]
-		faults = append(faults, FaultTooMany)
-	}
-	c.Items = kept
-	return faults
+	return taken
 }
 
-// faultOfCandle checks one candle and clears a volume that cannot be.
-func faultOfCandle(c *sdk.Candle, interval sdk.Interval, now time.Time) Fault {
-	length := interval.Duration()
-	latest := now.Add(clockTolerance)
-	high, low := c.High.Or(1), c.Low.Or(0)
-	positive(&c.Volume)
+// candles takes what answers a question for candles, as many as were asked for.
+func (v *verdict) candles(req sdk.CandlesRequest, c sdk.Candles, now time.Time) sdk.Candles {
+	v.clean(&c.Note, maxNoteText)
+	items := c.Items
+	c.Items = nil
+	_, ok := newAskedFor([]sdk.Asset{req.Asset}).find(c.ID, c.Symbol)
 	switch {
-	case c.Close.Or(0) <= 0 || c.Open.Or(1) <= 0 || high <= 0 || low < 0:
-		return FaultPrice
-	case c.High.IsKnown() && c.Low.IsKnown() && high < low:
-		return FaultPrice
-	case !c.OpenTime.Equal(c.OpenTime.Truncate(length)):
-		return FaultUnaligned
-	case c.OpenTime.After(latest), c.Closed && c.OpenTime.Add(length).After(latest):
-		return FaultFuture
+	case !legible(c.ID, maxIDText) || !legible(c.Symbol, maxSymbolText):
+		v.drop(faultText)
+		return c
+	case (c.ID != "" || c.Symbol != "") && !ok,
+		c.Interval != "" && c.Interval != req.Interval, c.VsCurrency != "" && c.VsCurrency != req.VsCurrency:
+		v.drop(faultNotAsked)
+		return c
+	case c.AsOf.After(now.Add(aheadTolerance)):
+		v.drop(faultFuture)
+		return c
 	}
-	return ""
+	c.Interval, c.VsCurrency = req.Interval, req.VsCurrency
+	if over := len(items) - req.Limit; over > 0 {
+		v.faults[faultSurplus] += uint64(over)
+		items = items[over:]
+	}
+	c.Items = v.run(items, req.Interval, now)
+	// Figures are computed over the whole run, so that one full of holes misleads more than none.
+	if v.lies > v.taken {
+		c.Items, v.taken = nil, 0
+	}
+	return c
 }
 
-// admitGlobal checks the figures of the whole market; with a fault other than FaultFigure they are not to be taken.
-func admitGlobal(g *sdk.Global, vsCurrency string, now time.Time, oldest time.Duration) Fault {
-	if fault := faultOfText(maxTextBytes, g.VsCurrency); fault != "" {
-		return fault
+// run takes the candles of one series that can be.
+func (v *verdict) run(items []sdk.Candle, interval sdk.Interval, now time.Time) []sdk.Candle {
+	taken := make([]sdk.Candle, 0, len(items))
+	for _, c := range items {
+		f := candleFault(c, interval, now)
+		if f == faultNone && len(taken) > 0 && !c.OpenTime.After(taken[len(taken)-1].OpenTime) {
+			f = faultOrder
+		}
+		if f != faultNone {
+			v.drop(f)
+			continue
+		}
+		v.notNegative(&c.Volume)
+		v.taken++
+		taken = append(taken, c)
 	}
+	return taken
+}
+
+// firstMonday is where weeks are counted from.
+var firstMonday = time.Date(1970, time.January, 5, 0, 0, 0, 0, time.UTC)
+
+// candleFault is why a candle is not taken.
+func candleFault(c sdk.Candle, interval sdk.Interval, now time.Time) fault {
+	if !interval.Valid() {
+		return faultNotAsked
+	}
+	latest := now.Add(aheadTolerance)
 	switch {
-	case g.VsCurrency != vsCurrency:
-		return FaultCurrency
-	case g.MarketCap.Or(1) <= 0:
-		return FaultMarketCap
-	case len(g.Dominance) > maxDominance:
-		return FaultTooMany
+	case c.OpenTime.Sub(firstMonday)%interval.Duration() != 0:
+		return faultAlignment
+	case c.OpenTime.After(latest), c.Closed && c.OpenTime.Add(interval.Duration()).After(latest):
+		return faultFuture
+	case c.Close.Or(0) <= 0:
+		return faultPrice
 	}
-	if fault := faultOfStamp(g.AsOf, now, oldest); fault != "" {
-		return fault
-	}
-	cleared := positive(&g.Volume24h)
-	for symbol, share := range g.Dominance {
-		if faultOfText(maxTextBytes, symbol) != "" || share.Or(0) < 0 || share.Or(0) > 100 {
-			delete(g.Dominance, symbol)
-			cleared = true
+	for _, n := range []sdk.Number{c.Open, c.High, c.Low} {
+		if f, known := n.Float64(); known && f <= 0 {
+			return faultPrice
 		}
 	}
+	// Sources round: the last digits may differ.
+	const rounding = 1e-9
+	highest := max(c.Open.Or(0), c.Low.Or(0), c.Close.Or(0)) * (1 - rounding)
+	if high, known := c.High.Float64(); known && high < highest {
+		return faultRange
+	}
+	if low, known := c.Low.Float64(); known && low*(1-rounding) > min(c.Open.Or(low), c.Close.Or(low)) {
+		return faultRange
+	}
+	return faultNone
+}
+
+// global takes the state of the whole market.
+func (v *verdict) global(vsCurrency string, g sdk.Global, now time.Time) sdk.Global {
+	switch {
+	case g.VsCurrency != "" && g.VsCurrency != vsCurrency:
+		v.drop(faultNotAsked)
+		return sdk.Global{}
+	case g.AsOf.After(now.Add(aheadTolerance)):
+		v.drop(faultFuture)
+		return sdk.Global{}
+	}
+	g.VsCurrency = vsCurrency
+	v.notNegative(&g.MarketCap, &g.Volume24h)
 	if g.ActiveAssets < 0 || g.Markets < 0 {
-		g.ActiveAssets, g.Markets, cleared = max(0, g.ActiveAssets), max(0, g.Markets), true
+		v.faults[faultFigure]++
+		g.ActiveAssets, g.Markets = max(0, g.ActiveAssets), max(0, g.Markets)
 	}
-	if cleared {
-		return FaultFigure
+	shares := make(map[string]sdk.Number, min(len(g.Dominance), maxShares))
+	for symbol, share := range g.Dominance {
+		f, known := share.Float64()
+		switch {
+		case !legible(symbol, maxSymbolText):
+			v.faults[faultText]++
+		case known && (f < 0 || f > 100):
+			v.faults[faultFigure]++
+		case len(shares) == maxShares:
+			v.faults[faultSurplus]++
+		default:
+			shares[symbol] = share
+		}
 	}
-	return ""
+	g.Dominance = shares
+	if !g.MarketCap.IsKnown() && !g.Volume24h.IsKnown() && len(g.Dominance) == 0 {
+		v.drop(faultFigure)
+		return sdk.Global{}
+	}
+	v.taken++
+	return g
 }
 
-// admitSentiment checks how the market feels.
-func admitSentiment(s sdk.Sentiment, now time.Time) Fault {
-	if fault := faultOfText(maxTextBytes, s.Label); fault != "" {
-		return fault
+// sentiment takes how the market feels.
+func (v *verdict) sentiment(s sdk.Sentiment, now time.Time) sdk.Sentiment {
+	v.clean(&s.Label, maxLabelText)
+	f, known := s.Value.Float64()
+	switch {
+	case !known || f < 0 || f > 100:
+		v.drop(faultFigure)
+	case s.AsOf.After(now.Add(aheadTolerance)):
+		v.drop(faultFuture)
+	default:
+		v.taken++
+		return s
 	}
-	if v := s.Value.Or(0); v < 0 || v > 100 {
-		return FaultFigure
-	}
-	return faultOfStamp(s.AsOf, now, 0)
+	return sdk.Sentiment{}
 }
 
-// admitCatalogue keeps the assets that can be, and returns one fault for each that was left out.
-func admitCatalogue(assets []sdk.Asset) (kept []sdk.Asset, faults []Fault) {
+// catalogue takes the assets there are.
+func (v *verdict) catalogue(assets []sdk.Asset) []sdk.Asset {
 	if len(assets) > maxCatalogue {
-		assets, faults = assets[:maxCatalogue], append(faults, FaultTooMany)
+		v.drop(faultSize)
+		return nil
 	}
 	ids := make(map[string]bool, len(assets))
-	kept = make([]sdk.Asset, 0, len(assets))
+	taken := make([]sdk.Asset, 0, len(assets))
 	for _, a := range assets {
-		fault := faultOfText(maxTextBytes, a.ID, a.Symbol, a.Name)
 		switch {
-		case fault != "":
-		case a.Symbol == "":
-			fault = FaultText
+		case a.Symbol == "" || !legible(a.ID, maxIDText) || !legible(a.Symbol, maxSymbolText):
+			v.drop(faultText)
+			continue
 		case a.ID != "" && ids[a.ID]:
-			fault = FaultOrder
-		}
-		if fault != "" {
-			faults = append(faults, fault)
+			v.drop(faultSurplus)
 			continue
 		}
-		positive(&a.MarketCap)
-		a.Rank = max(0, a.Rank)
-		if a.ID != "" {
-			ids[a.ID] = true
+		v.clean(&a.Name, maxNameText)
+		v.notNegative(&a.MarketCap)
+		if a.Rank < 0 {
+			v.faults[faultFigure]++
+			a.Rank = 0
 		}
-		kept = append(kept, a)
+		ids[a.ID] = true
+		v.taken++
+		taken = append(taken, a)
 	}
-	return kept, faults
+	return taken
 }
 
-// mediaTypes are the content types of the formats that everybody knows.
-var mediaTypes = map[string]string{"json": "application/json", "md": "text/markdown", "html": "text/html", "csv": "text/csv"}
-
-// faultOfReport checks a report's documents. Formats are those that the reporter declares; nil for any.
-func faultOfReport(report sdk.Report, formats []string) Fault {
-	if len(report.Documents) > maxDocuments {
-		return FaultTooMany
-	}
-	size := 0
-	seen := make(map[string]bool, len(report.Documents))
-	for _, d := range report.Documents {
-		if fault := faultOfText(maxTextBytes, d.Format, d.ContentType); fault != "" {
-			return fault
+// batch takes what a stream said. A stream may repeat itself.
+func (v *verdict) batch(asked askedFor, vsCurrency string, b sdk.QuoteBatch, now time.Time) sdk.QuoteBatch {
+	b.Quotes = v.quotes(asked, vsCurrency, b.Quotes, now, true)
+	series, left := b.Candles, maxStreamed
+	b.Candles = nil
+	for _, s := range series {
+		_, ok := asked.find(s.ID, s.Symbol)
+		switch {
+		case !legible(s.ID, maxIDText) || !legible(s.Symbol, maxSymbolText):
+			v.drop(faultText)
+			continue
+		case !ok || !s.Interval.Valid() || (s.VsCurrency != "" && s.VsCurrency != vsCurrency):
+			v.drop(faultNotAsked)
+			continue
+		case left < len(s.Items):
+			v.drop(faultSurplus)
+			continue
 		}
-		if formats != nil && !slices.Contains(formats, d.Format) {
-			return FaultNotAsked
-		}
-		if seen[d.Format] {
-			return FaultOrder
-		}
-		seen[d.Format] = true
-		media, _, err := mime.ParseMediaType(d.ContentType)
-		if want := mediaTypes[d.Format]; err != nil || (want != "" && media != want) || strings.ContainsAny(d.ContentType, "\r\n") {
-			return FaultMediaType
-		}
-		if size += len(d.Body); size > maxBodiesSize {
-			return FaultTooLarge
+		left -= len(s.Items)
+		v.clean(&s.Note, maxNoteText)
+		if s.Items = v.run(s.Items, s.Interval, now); len(s.Items) > 0 {
+			b.Candles = append(b.Candles, s)
 		}
 	}
-	return ""
+	return b
 }

@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,213 +15,325 @@ import (
 	"github.com/service-islands/islands/sdk/process"
 )
 
-func TestAdmitQuote(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	asked := newAskedFor([]sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "doge"}}, "usd")
-	for name, test := range map[string]struct {
-		change func(q *sdk.Quote)
-		want   Fault
+var noon = time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+
+func goodQuote() sdk.Quote {
+	return sdk.Quote{ID: "bitcoin", Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(100), AsOf: noon}
+}
+
+func TestWhichQuotesAreTaken(t *testing.T) {
+	asked := newAskedFor([]sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "eth"}})
+	for name, tc := range map[string]struct {
+		change func(*sdk.Quote)
+		want   fault
+		taken  bool
 	}{
-		"as asked for":       {func(*sdk.Quote) {}, ""},
-		"by symbol alone":    {func(q *sdk.Quote) { q.ID = "" }, ""},
-		"an id of its own":   {func(q *sdk.Quote) { q.ID, q.Symbol = "dogecoin", "doge" }, ""},
-		"not traded":         {func(q *sdk.Quote) { q.Price = sdk.Number{} }, ""},
-		"NaN":                {func(q *sdk.Quote) { q.Price = sdk.Known(math.NaN()) }, ""},
-		"no stamp":           {func(q *sdk.Quote) { q.AsOf = time.Time{} }, ""},
-		"zero":               {func(q *sdk.Quote) { q.Price = sdk.Known(0) }, FaultPrice},
-		"negative":           {func(q *sdk.Quote) { q.Price = sdk.Known(-1) }, FaultPrice},
-		"a little ahead":     {func(q *sdk.Quote) { q.AsOf = now.Add(clockTolerance) }, ""},
-		"future":             {func(q *sdk.Quote) { q.AsOf = now.Add(clockTolerance + 1) }, FaultFuture},
-		"ancient":            {func(q *sdk.Quote) { q.AsOf = now.Add(-25 * time.Hour) }, FaultAncient},
-		"another symbol":     {func(q *sdk.Quote) { q.ID, q.Symbol = "", "eth" }, FaultNotAsked},
-		"another id":         {func(q *sdk.Quote) { q.ID = "bitcoin-cash" }, FaultNotAsked},
-		"another currency":   {func(q *sdk.Quote) { q.VsCurrency = "eur" }, FaultCurrency},
-		"a huge name":        {func(q *sdk.Quote) { q.Name = strings.Repeat("x", 1<<20) }, FaultTooLarge},
-		"a huge note":        {func(q *sdk.Quote) { q.Note = strings.Repeat("x", 1<<20) }, FaultTooLarge},
-		"not UTF-8":          {func(q *sdk.Quote) { q.Name = "\xff" }, FaultText},
-		"negative volume":    {func(q *sdk.Quote) { q.Volume24h = sdk.Known(-1) }, FaultFigure},
-		"negative cap":       {func(q *sdk.Quote) { q.MarketCap = sdk.Known(-1) }, FaultFigure},
-		"high below its low": {func(q *sdk.Quote) { q.High24h, q.Low24h = sdk.Known(1), sdk.Known(2) }, FaultFigure},
+		"good":             {func(*sdk.Quote) {}, faultNone, true},
+		"by symbol":        {func(q *sdk.Quote) { q.ID = "" }, faultNone, true},
+		"id given anew":    {func(q *sdk.Quote) { q.ID, q.Symbol = "ethereum", "eth" }, faultNone, true},
+		"price unknown":    {func(q *sdk.Quote) { q.Price = sdk.Known(math.NaN()) }, faultNone, true},
+		"a little ahead":   {func(q *sdk.Quote) { q.AsOf = noon.Add(aheadTolerance) }, faultNone, true},
+		"a week old":       {func(q *sdk.Quote) { q.AsOf = noon.Add(-oldestQuote) }, faultNone, true},
+		"other asset":      {func(q *sdk.Quote) { q.ID, q.Symbol = "dogecoin", "doge" }, faultNotAsked, false},
+		"same symbol":      {func(q *sdk.Quote) { q.ID = "bitcoin-2" }, faultNotAsked, false},
+		"other currency":   {func(q *sdk.Quote) { q.VsCurrency = "eur" }, faultNotAsked, false},
+		"negative price":   {func(q *sdk.Quote) { q.Price = sdk.Known(-1) }, faultPrice, false},
+		"price of nothing": {func(q *sdk.Quote) { q.Price = sdk.Known(0) }, faultWorthless, false},
+		"future":           {func(q *sdk.Quote) { q.AsOf = noon.Add(aheadTolerance + 1) }, faultFuture, false},
+		"ancient":          {func(q *sdk.Quote) { q.AsOf = noon.Add(-oldestQuote - 1) }, faultAncient, false},
+		"no time":          {func(q *sdk.Quote) { q.AsOf = time.Time{} }, faultAncient, false},
+		"broken symbol":    {func(q *sdk.Quote) { q.Symbol = "b\xfftc" }, faultText, false},
+		"endless id":       {func(q *sdk.Quote) { q.ID = strings.Repeat("x", maxIDText+1) }, faultText, false},
+		"endless name":     {func(q *sdk.Quote) { q.Name = strings.Repeat("x", maxNameText+1) }, faultText, true},
+		"note of control":  {func(q *sdk.Quote) { q.Note = "\x1b[2J" }, faultText, true},
+		"negative volume":  {func(q *sdk.Quote) { q.Volume24h = sdk.Known(-1) }, faultFigure, true},
+		"negative cap":     {func(q *sdk.Quote) { q.MarketCap = sdk.Known(-1) }, faultFigure, true},
+		"negative supply":  {func(q *sdk.Quote) { q.Supply.Max = sdk.Known(-1) }, faultFigure, true},
+		"negative rank":    {func(q *sdk.Quote) { q.Rank = -1 }, faultFigure, true},
+		"low above high":   {func(q *sdk.Quote) { q.Low24h, q.High24h = sdk.Known(2), sdk.Known(1) }, faultRange, true},
+		"mark to come":     {func(q *sdk.Quote) { q.ATH.Date = noon.Add(time.Hour) }, faultFuture, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := sdk.Quote{ID: "bitcoin", Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(1), AsOf: now}
-			test.change(&q)
-			if got := admitQuote(&q, asked, now, ancientAfter); got != test.want {
-				t.Errorf("the fault is %q, not %q", got, test.want)
+			q := goodQuote()
+			tc.change(&q)
+			var v verdict
+			got := v.quotes(asked, "usd", []sdk.Quote{q}, noon, false)
+			if v.worst() != tc.want || (len(got) == 1) != tc.taken {
+				t.Fatalf("taken are %v, the worst fault is %v", got, v.worst())
 			}
-			if q.Volume24h.Or(0) < 0 || q.MarketCap.Or(0) < 0 || (test.want == FaultFigure && q.High24h.IsKnown()) {
-				t.Errorf("kept is %+v", q)
+			if v.worthless() != (!tc.taken && tc.want.lie()) {
+				t.Errorf("refused is %v after %v", v.worthless(), v.worst())
+			}
+			if again := new(verdict); len(got) == 1 {
+				if again.quotes(asked, "usd", got, noon, false); again.worst() != faultNone {
+					t.Errorf("what was taken has the fault %v", again.worst())
+				}
 			}
 		})
 	}
+	t.Run("more than asked", func(t *testing.T) {
+		var v verdict
+		flood := slices.Repeat([]sdk.Quote{goodQuote()}, 10_000)
+		if got := v.quotes(asked, "usd", flood, noon, false); len(got) != 1 || v.faults[faultSurplus] != 9_999 {
+			t.Errorf("%d are taken, %d dropped", len(got), v.faults[faultSurplus])
+		}
+	})
 }
 
-func TestAdmitCandles(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
-	candle := func(minutes int) sdk.Candle {
-		return sdk.Candle{OpenTime: now.Add(time.Duration(minutes) * time.Minute), Close: sdk.Known(1), Closed: minutes < 0}
+func TestWhichCandlesAreTaken(t *testing.T) {
+	req := sdk.CandlesRequest{Asset: sdk.Asset{ID: "bitcoin", Symbol: "btc"}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 3}
+	at := func(hour int) sdk.Candle {
+		return sdk.Candle{
+			OpenTime: noon.Add(time.Duration(hour) * time.Hour), Open: sdk.Known(10), High: sdk.Known(12), Low: sdk.Known(9), Close: sdk.Known(11),
+			Volume: sdk.Known(1), Closed: hour < 0,
+		}
 	}
-	with := func(c sdk.Candle, change func(c *sdk.Candle)) sdk.Candle {
+	with := func(change func(*sdk.Candle)) sdk.Candle {
+		c := at(-1)
 		change(&c)
 		return c
 	}
-	for name, test := range map[string]struct {
+	closedToday := at(0)
+	closedToday.Closed = true
+	for name, tc := range map[string]struct {
+		change func(*sdk.Candles)
 		items  []sdk.Candle
-		change func(c *sdk.Candles)
-		kept   int
-		want   []Fault
+		want   fault
+		taken  int
 	}{
-		"in order":        {items: []sdk.Candle{candle(-2), candle(-1), candle(0)}, kept: 3},
-		"out of order":    {items: []sdk.Candle{candle(-1), candle(-2), candle(0)}, kept: 2, want: []Fault{FaultOrder}},
-		"twice":           {items: []sdk.Candle{candle(-1), candle(-1)}, kept: 1, want: []Fault{FaultOrder}},
-		"future":          {items: []sdk.Candle{candle(0), candle(3)}, kept: 1, want: []Fault{FaultFuture}},
-		"closed too soon": {items: []sdk.Candle{with(candle(2), func(c *sdk.Candle) { c.Closed = true })}, want: []Fault{FaultFuture}},
-		"not aligned":     {items: []sdk.Candle{with(candle(-1), func(c *sdk.Candle) { c.OpenTime = c.OpenTime.Add(1) })}, want: []Fault{FaultUnaligned}},
-		"high below low": {
-			items: []sdk.Candle{with(candle(-1), func(c *sdk.Candle) { c.High, c.Low = sdk.Known(1), sdk.Known(2) })}, want: []Fault{FaultPrice},
-		},
-		"no price":         {items: []sdk.Candle{with(candle(-1), func(c *sdk.Candle) { c.Close = sdk.Number{} })}, want: []Fault{FaultPrice}},
-		"more than asked":  {items: []sdk.Candle{candle(-4), candle(-3), candle(-2), candle(-1)}, kept: 3, want: []Fault{FaultTooMany}},
-		"another interval": {items: []sdk.Candle{candle(-1)}, change: func(c *sdk.Candles) { c.Interval = sdk.Interval1h }, want: []Fault{FaultNotAsked}},
-		"another asset":    {items: []sdk.Candle{candle(-1)}, change: func(c *sdk.Candles) { c.Symbol = "eth" }, want: []Fault{FaultNotAsked}},
-		"another currency": {items: []sdk.Candle{candle(-1)}, change: func(c *sdk.Candles) { c.VsCurrency = "eur" }, want: []Fault{FaultCurrency}},
+		"good":              {nil, []sdk.Candle{at(-2), at(-1), at(0)}, faultNone, 3},
+		"closes alone":      {nil, []sdk.Candle{{OpenTime: noon, Close: sdk.Known(1)}}, faultNone, 1},
+		"more than asked":   {nil, []sdk.Candle{at(-4), at(-3), at(-2), at(-1), at(0)}, faultSurplus, 3},
+		"out of order":      {nil, []sdk.Candle{at(-3), at(-1), at(-2)}, faultOrder, 2},
+		"twice the same":    {nil, []sdk.Candle{at(-2), at(-2), at(-1)}, faultOrder, 2},
+		"high below low":    {nil, []sdk.Candle{at(-3), with(func(c *sdk.Candle) { c.High = sdk.Known(8) })}, faultRange, 1},
+		"low above open":    {nil, []sdk.Candle{at(-3), with(func(c *sdk.Candle) { c.Low = sdk.Known(10.5) })}, faultRange, 1},
+		"not aligned":       {nil, []sdk.Candle{at(-3), with(func(c *sdk.Candle) { c.OpenTime = c.OpenTime.Add(1) })}, faultAlignment, 1},
+		"no close":          {nil, []sdk.Candle{at(-3), with(func(c *sdk.Candle) { c.Close = sdk.Number{} })}, faultPrice, 1},
+		"negative open":     {nil, []sdk.Candle{at(-3), with(func(c *sdk.Candle) { c.Open = sdk.Known(-1) })}, faultPrice, 1},
+		"negative volume":   {nil, []sdk.Candle{with(func(c *sdk.Candle) { c.Volume = sdk.Known(-1) })}, faultFigure, 1},
+		"closes tomorrow":   {nil, []sdk.Candle{at(-3), closedToday}, faultFuture, 1},
+		"opens tomorrow":    {nil, []sdk.Candle{at(-3), at(24)}, faultFuture, 1},
+		"mostly nonsense":   {nil, []sdk.Candle{at(24), at(25), at(-1)}, faultFuture, 0},
+		"another asset":     {func(c *sdk.Candles) { c.ID = "dogecoin" }, []sdk.Candle{at(-1)}, faultNotAsked, 0},
+		"another interval":  {func(c *sdk.Candles) { c.Interval = sdk.Interval1d }, []sdk.Candle{at(-1)}, faultNotAsked, 0},
+		"another currency":  {func(c *sdk.Candles) { c.VsCurrency = "eur" }, []sdk.Candle{at(-1)}, faultNotAsked, 0},
+		"of another time":   {func(c *sdk.Candles) { c.AsOf = noon.Add(time.Hour) }, []sdk.Candle{at(-1)}, faultFuture, 0},
+		"of illegible name": {func(c *sdk.Candles) { c.Symbol = "\x00" }, []sdk.Candle{at(-1)}, faultText, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			series := sdk.Candles{Symbol: "btc", Interval: sdk.Interval1m, VsCurrency: "usd", Items: test.items}
-			if test.change != nil {
-				test.change(&series)
+			c := sdk.Candles{ID: "bitcoin", Symbol: "btc", Interval: sdk.Interval1h, VsCurrency: "usd", Items: tc.items}
+			if tc.change != nil {
+				tc.change(&c)
 			}
-			faults := admitCandles(&series, newAskedFor([]sdk.Asset{{Symbol: "btc"}}, "usd"), sdk.Interval1m, 3, now)
-			if len(series.Items) != test.kept || len(faults) != len(test.want) || (len(faults) > 0 && faults[0] != test.want[0]) {
-				t.Errorf("kept are %d with the faults %q, not %d with %q", len(series.Items), faults, test.kept, test.want)
+			var v verdict
+			if got := v.candles(req, c, noon); len(got.Items) != tc.taken || v.worst() != tc.want {
+				t.Errorf("%d candles are taken, the worst fault is %v", len(got.Items), v.worst())
+			}
+		})
+	}
+	if f := candleFault(sdk.Candle{OpenTime: time.Date(2026, time.February, 23, 0, 0, 0, 0, time.UTC), Close: sdk.Known(1)}, sdk.Interval1w, noon); f != faultNone {
+		t.Errorf("a week that begins on Monday has the fault %v", f)
+	}
+}
+
+func TestWhatElseIsTaken(t *testing.T) {
+	for name, tc := range map[string]struct {
+		judge func(v *verdict) int // returns how many parts are taken
+		want  fault
+		taken int
+	}{
+		"market":            {func(v *verdict) int { v.global("usd", sdk.Global{MarketCap: sdk.Known(1)}, noon); return v.taken }, faultNone, 1},
+		"market of euros":   {func(v *verdict) int { v.global("usd", sdk.Global{VsCurrency: "eur"}, noon); return v.taken }, faultNotAsked, 0},
+		"market of nothing": {func(v *verdict) int { v.global("usd", sdk.Global{}, noon); return v.taken }, faultFigure, 0},
+		"market to come":    {func(v *verdict) int { v.global("usd", sdk.Global{AsOf: noon.Add(time.Hour)}, noon); return v.taken }, faultFuture, 0},
+		"more than all there is": {func(v *verdict) int {
+			return len(v.global("usd", sdk.Global{Dominance: map[string]sdk.Number{"btc": sdk.Known(50), "eth": sdk.Known(101)}}, noon).Dominance)
+		}, faultFigure, 1},
+		"endless shares": {func(v *verdict) int {
+			shares := map[string]sdk.Number{}
+			for i := range 2 * maxShares {
+				shares[fmt.Sprint(i)] = sdk.Known(0)
+			}
+			return len(v.global("usd", sdk.Global{Dominance: shares}, noon).Dominance)
+		}, faultSurplus, maxShares},
+		"mood":        {func(v *verdict) int { v.sentiment(sdk.Sentiment{Value: sdk.Known(100)}, noon); return v.taken }, faultNone, 1},
+		"no mood":     {func(v *verdict) int { v.sentiment(sdk.Sentiment{}, noon); return v.taken }, faultFigure, 0},
+		"mood beyond": {func(v *verdict) int { v.sentiment(sdk.Sentiment{Value: sdk.Known(100.5)}, noon); return v.taken }, faultFigure, 0},
+		"mood to come": {func(v *verdict) int {
+			v.sentiment(sdk.Sentiment{AsOf: noon.Add(time.Hour), Value: sdk.Known(1)}, noon)
+			return v.taken
+		}, faultFuture, 0},
+		"assets twice": {func(v *verdict) int {
+			return len(v.catalogue([]sdk.Asset{{ID: "a", Symbol: "a"}, {ID: "a", Symbol: "b"}}))
+		}, faultSurplus, 1},
+		"assets of no name": {func(v *verdict) int { return len(v.catalogue([]sdk.Asset{{ID: "a"}})) }, faultText, 0},
+		"endless catalogue": {func(v *verdict) int { return len(v.catalogue(make([]sdk.Asset, maxCatalogue+1))) }, faultSize, 0},
+		"look-ups":          {func(v *verdict) int { return len(v.lookups([]string{"a"}, make([]sdk.Lookup, 2), noon)) }, faultSurplus, 0},
+		"another key": {func(v *verdict) int {
+			found := v.lookups([]string{"a"}, []sdk.Lookup{{Found: true, Entry: sdk.Entry{Key: "b"}, Version: 7}}, noon)
+			if found[0].Found || found[0].Version != 7 {
+				return 1
+			}
+			return 0
+		}, faultNotAsked, 0},
+		"rows of another key": {func(v *verdict) int { return len(v.recalled([]string{"a"}, []sdk.Entry{{Key: "b"}, {Key: "a"}}, noon)) }, faultNotAsked, 1},
+		"rows twice":          {func(v *verdict) int { return len(v.recalled([]string{"a"}, []sdk.Entry{{Key: "a"}, {Key: "a"}}, noon)) }, faultNotAsked, 1},
+		"rows to come": {func(v *verdict) int {
+			return len(v.recalled([]string{"a"}, []sdk.Entry{{Key: "a", StoredAt: noon.Add(time.Hour)}}, noon))
+		}, faultFuture, 0},
+		"stale before fresh": {func(v *verdict) int {
+			return len(v.recalled([]string{"a"}, []sdk.Entry{{Key: "a", FreshUntil: noon, StaleUntil: noon.Add(-1)}}, noon))
+		}, faultOrder, 0},
+		"history of another": {func(v *verdict) int {
+			return len(v.history(sdk.HistoryRequest{Symbol: "eth", VsCurrency: "usd"}, sdk.HistoryPage{Quotes: []sdk.Quote{goodQuote()}}, noon).Quotes)
+		}, faultNotAsked, 0},
+		"history of another time": {func(v *verdict) int {
+			return len(v.history(sdk.HistoryRequest{Symbol: "btc", VsCurrency: "usd", From: noon.Add(1)}, sdk.HistoryPage{Quotes: []sdk.Quote{goodQuote()}}, noon).Quotes)
+		}, faultNotAsked, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var v verdict
+			if got := tc.judge(&v); got != tc.taken || v.worst() != tc.want {
+				t.Errorf("%d are taken, the worst fault is %v", got, v.worst())
 			}
 		})
 	}
 }
 
-func TestFaultOfReport(t *testing.T) {
-	doc := func(format, contentType string, size int) sdk.Document {
-		return sdk.Document{Format: format, ContentType: contentType, Body: make([]byte, size)}
+func TestWhichDocumentsAreTaken(t *testing.T) {
+	document := func(format, contentType, body string) sdk.Document {
+		return sdk.Document{Format: format, ContentType: contentType, Body: []byte(body)}
 	}
-	for name, test := range map[string]struct {
-		docs []sdk.Document
-		want Fault
+	for name, tc := range map[string]struct {
+		document sdk.Document
+		want     fault
 	}{
-		"as declared":         {[]sdk.Document{doc("json", "application/json", 1), doc("md", "text/markdown; charset=utf-8", 1)}, ""},
-		"not declared":        {[]sdk.Document{doc("html", "text/html", 1)}, FaultNotAsked},
-		"a page as JSON":      {[]sdk.Document{doc("json", "text/html", 1)}, FaultMediaType},
-		"a split header":      {[]sdk.Document{doc("json", "application/json\r\nX: y", 1)}, FaultMediaType},
-		"no content type":     {[]sdk.Document{doc("json", "", 1)}, FaultMediaType},
-		"one format twice":    {[]sdk.Document{doc("json", "application/json", 1), doc("json", "application/json", 1)}, FaultOrder},
-		"large":               {[]sdk.Document{doc("json", "application/json", maxBodiesSize)}, ""},
-		"too large":           {[]sdk.Document{doc("json", "application/json", maxBodiesSize+1)}, FaultTooLarge},
-		"too large as a sum":  {[]sdk.Document{doc("json", "application/json", maxBodiesSize), doc("md", "text/markdown", 1)}, FaultTooLarge},
-		"too many":            {make([]sdk.Document, maxDocuments+1), FaultTooMany},
-		"a huge content type": {[]sdk.Document{doc("json", strings.Repeat("x", 1000), 1)}, FaultTooLarge},
+		"json":             {document("json", "application/json", "{}"), faultNone},
+		"with a charset":   {document("html", "text/html; charset=utf-8", "<p>"), faultNone},
+		"of its own kind":  {document("csv", "text/csv", "a,b"), faultNone},
+		"not declared":     {document("pdf", "application/pdf", ""), faultFormat},
+		"json as html":     {document("json", "text/html", "<script>"), faultFormat},
+		"csv as svg":       {document("csv", "image/svg+xml", "<svg>"), faultFormat},
+		"header smuggling": {document("json", "application/json\r\nSet-Cookie: a=b", "{}"), faultText},
+		"too large":        {document("json", "application/json", strings.Repeat(" ", maxDocument+1)), faultSize},
+		"no text":          {document("md", "text/markdown", "\xff"), faultText},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := faultOfReport(sdk.Report{Documents: test.docs}, []string{"json", "md"}); got != test.want {
-				t.Errorf("the fault is %q, not %q", got, test.want)
+			var v verdict
+			got := v.report([]string{"json", "html", "csv", "md"}, sdk.Report{Documents: []sdk.Document{tc.document}})
+			if v.worst() != tc.want || (len(got.Documents) == 1) != (tc.want == faultNone) {
+				t.Errorf("the fault is %v", v.worst())
 			}
 		})
 	}
 }
 
-// liar answers quotes and cache entries as it is told to.
-type liar struct {
-	process.Island
-	quotes  []sdk.Quote
-	lookups []sdk.Lookup
-	calls   int
+// liar is a source whose every quote is in the future.
+type liar struct{ *fakeSource }
+
+func (l liar) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
+	quotes, err := l.fakeSource.Quotes(ctx, req)
+	for i := range quotes {
+		quotes[i].AsOf = time.Now().Add(time.Hour)
+	}
+	return quotes, err
 }
 
-func (l *liar) Quotes(context.Context, sdk.QuotesRequest) ([]sdk.Quote, error) {
-	l.calls++
-	return l.quotes, nil
-}
-
-func (l *liar) Lookup(context.Context, []string) ([]sdk.Lookup, error) { return l.lookups, nil }
-
-func TestASourceOfNonsenseIsPassedOver(t *testing.T) {
-	bad := &liar{quotes: []sdk.Quote{{ID: "bitcoin", Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(-1), AsOf: time.Now()}}}
-	good := newFakeSource("binance")
-	r := New(Options{
-		Island: func(name string) (process.Island, error) {
-			if name == "liar" {
-				return bad, nil
+func TestASourceThatLiesCountsAsFailing(t *testing.T) {
+	w := newWorld()
+	r := w.requests(func(o *Options) {
+		island := o.Island
+		o.Island = func(name string) (process.Island, error) {
+			if name == "gecko" {
+				return liar{w.gecko}, nil
 			}
-			return good, nil
-		},
-		Quotes:    Line{Sources: []string{"liar", "binance"}, Strategy: Strategy{TTL: time.Minute}},
-		Catalogue: Line{Sources: []string{"binance"}, Strategy: Strategy{TTL: time.Hour}},
-		Encode:    Encoders{Quote: func(sdk.Quote, bool) Representation { return Representation{} }},
+			return island(name)
+		}
 	})
 	defer r.Close()
 	answer, err := r.Quote(t.Context(), "btc", "usd", "")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || answer.Noun().(sdk.Quote).Source != "binance" {
+		t.Fatalf("the answer is %v, %v", answer.Noun(), err)
 	}
-	if quote := answer.Noun().(sdk.Quote); quote.Source != "binance" || quote.Price.Or(0) != 100 {
-		t.Errorf("answered is %+v", quote)
+	if _, err := r.Quote(t.Context(), "eth", "usd", "gecko"); !errors.Is(err, sdk.BadUpstream) {
+		t.Errorf("asked alone it gives %v", err)
 	}
-	faults := r.Faults()
-	if len(faults) != 1 || faults[0].Island != "liar" || faults[0].Fault != FaultPrice || faults[0].Count != 1 {
-		t.Errorf("counted are %+v", faults)
+	if s := r.Behaviour("gecko"); s.Dropped["future"] != 2 || s.Refused != 2 {
+		t.Errorf("the gate has counted %+v", s)
 	}
 	for _, s := range r.Sources() {
-		if s.Name == "liar" && (!s.Failing || s.LastError != sdk.BadUpstream.String()) {
-			t.Errorf("the liar does well: %+v", s)
+		if s.Failing != (s.Name == "gecko") {
+			t.Errorf("the source is seen as %+v", s)
 		}
 	}
 }
 
-func TestWhatAnIslandWasNotAskedFor(t *testing.T) {
-	bad := &liar{quotes: []sdk.Quote{{Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(1), AsOf: time.Now().Add(-48 * time.Hour)}}}
-	b := newBoundary(Options{Island: func(string) (process.Island, error) { return bad, nil }}.withDefaults())
-	island, err := b.island("liar")
-	if err != nil {
-		t.Fatal(err)
+// forgetful is a cache that answers with fewer results than it was asked for.
+type forgetful struct{ process.Island }
+
+func (forgetful) Lookup(context.Context, []string) ([]sdk.Lookup, error) { return []sdk.Lookup{}, nil }
+
+func TestACacheThatAnswersSomethingElse(t *testing.T) {
+	w := newWorld()
+	r := w.requests(func(o *Options) {
+		island := o.Island
+		o.Island = func(name string) (process.Island, error) {
+			if name == "cache" {
+				return forgetful{w.cache}, nil
+			}
+			return island(name)
+		}
+	})
+	defer r.Close()
+	if _, err := r.Quote(t.Context(), "btc", "usd", ""); err != nil {
+		t.Fatalf("nobody answers: %v", err)
 	}
-	req := sdk.QuotesRequest{Assets: []sdk.Asset{{Symbol: "btc"}}, VsCurrency: "usd"}
-	if quotes, err := island.Quotes(t.Context(), req); err != nil || len(quotes) != 0 {
-		t.Errorf("an asset that is no longer traded makes its source fail: %v, %v", quotes, err)
-	}
-	fresh := sdk.Quote{Symbol: "btc", VsCurrency: "usd", Price: sdk.Known(1), AsOf: time.Now()}
-	bad.quotes = make([]sdk.Quote, 10_000)
-	for i := range bad.quotes {
-		bad.quotes[i] = fresh
-	}
-	if quotes, err := island.Quotes(t.Context(), req); err != nil || len(quotes) != 1 {
-		t.Errorf("%d quotes for one asset, %v", len(quotes), err)
-	}
-	bad.lookups = []sdk.Lookup{{Found: true, Entry: sdk.Entry{Key: "a"}}, {Found: true, Entry: sdk.Entry{Key: "other"}}}
-	found, err := island.Lookup(t.Context(), []string{"a", "b"})
-	if err != nil || !found[0].Found || found[1].Found {
-		t.Errorf("found are %+v, %v", found, err)
-	}
-	if _, err := island.Lookup(t.Context(), []string{"a"}); !errors.Is(err, sdk.Internal) {
-		t.Errorf("two entries for one key are taken: %v", err)
+	if s := r.Behaviour("cache"); s.Refused == 0 {
+		t.Errorf("the gate has counted %+v", s)
 	}
 }
 
-func FuzzAdmitQuote(f *testing.F) {
-	f.Add("bitcoin", "btc", "usd", 1.0, 2.0, -3.0, int64(0))
-	f.Add("", "\xff", "", math.Inf(1), math.NaN(), 0.0, int64(1)<<62)
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	asked := newAskedFor([]sdk.Asset{{ID: "bitcoin", Symbol: "btc"}}, "usd")
-	f.Fuzz(func(t *testing.T, id, symbol, vsCurrency string, price, high, volume float64, at int64) {
-		q := sdk.Quote{
-			ID: id, Symbol: symbol, VsCurrency: vsCurrency, Price: sdk.Known(price), High24h: sdk.Known(high),
-			Low24h: sdk.Known(volume), Volume24h: sdk.Known(volume), AsOf: time.Unix(at%(1<<40), 0),
-		}
-		fault := admitQuote(&q, asked, now, ancientAfter)
-		if fault != "" && fault != FaultFigure {
+func FuzzQuotesTaken(f *testing.F) {
+	asked := newAskedFor([]sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "eth"}})
+	for _, seed := range []string{`[{"id":"bitcoin","symbol":"btc","price":1,"as_of":"2026-03-02T12:00:00Z"}]`, `[{"price":-1}]`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var quotes []sdk.Quote
+		if json.Unmarshal(text, &quotes) != nil {
 			return
 		}
-		low := q.Low24h.Or(0)
-		if q.Price.Or(1) <= 0 || q.Volume24h.Or(0) < 0 || low < 0 || q.High24h.Or(low) < low || q.VsCurrency != "usd" ||
-			q.AsOf.After(now.Add(clockTolerance)) || (q.ID != "bitcoin" && (q.Symbol != "btc" || q.ID != "")) {
-			t.Errorf("taken is %+v", q)
+		var v verdict
+		for _, q := range v.quotes(asked, "usd", quotes, noon, false) {
+			if !legible(q.Symbol, maxSymbolText) || !legible(q.Note, maxNoteText) || q.Price.Or(1) <= 0 || q.Volume24h.Or(0) < 0 ||
+				q.AsOf.After(noon.Add(aheadTolerance)) || (q.VsCurrency != "" && q.VsCurrency != "usd") {
+				t.Errorf("taken is %+v", q)
+			}
+		}
+		if v.taken > 2 {
+			t.Errorf("%d quotes of two assets are taken", v.taken)
+		}
+	})
+}
+
+func FuzzCandlesTaken(f *testing.F) {
+	f.Add([]byte(`{"candles":[{"open_time":"2026-03-02T11:00:00Z","close":1,"closed":true},{"open_time":"2026-03-02T12:00:00Z","close":1}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var series sdk.Candles
+		if json.Unmarshal(text, &series) != nil {
+			return
+		}
+		req := sdk.CandlesRequest{Asset: sdk.Asset{ID: "bitcoin", Symbol: "btc"}, VsCurrency: "usd", Interval: sdk.Interval1h, Limit: 10}
+		var v verdict
+		got := v.candles(req, series, noon)
+		for i, c := range got.Items {
+			if i > 0 && !c.OpenTime.After(got.Items[i-1].OpenTime) || c.Close.Or(0) <= 0 || c.OpenTime.After(noon.Add(aheadTolerance)) {
+				t.Errorf("taken is %+v", got.Items)
+			}
+		}
+		if len(got.Items) > 10 {
+			t.Errorf("%d candles are taken", len(got.Items))
 		}
 	})
 }

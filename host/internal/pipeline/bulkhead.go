@@ -2,88 +2,105 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
-	"sync"
+	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/process"
 )
 
-// bulkheads bound the calls that are under way at each island, so that one that hangs cannot hold the goroutines and the
-// memory of all. What the host asks for by itself, such as for the feed, has a room of its own that a flood of requests
-// cannot fill.
-type bulkheads struct {
-	places int
-
-	mu    sync.Mutex
-	rooms map[roomKey]*room // bounded: islands of the configuration × 2
-}
-
-type roomKey struct {
-	island  string
-	routine bool
-}
-
-// room is the places at one island; as many calls again may wait for one.
+// room bounds the calls to one island that are under way, and those that wait for one to end. As long as calls end, as many
+// may wait as there are loads, which wait in good hope. While none does, few may: an island that hangs keeps little of what
+// the others need.
 type room struct {
 	places  chan struct{}
 	waiting atomic.Int64
+	most    int64 // that may wait
+	// ended is when a call ended, or the first one began, in nanoseconds of Unix.
+	ended atomic.Int64
+	now   func() time.Time
 }
 
-func newBulkheads(places int) *bulkheads {
-	return &bulkheads{places: places, rooms: make(map[roomKey]*room)}
+// stuckAfter is how long no call has ended to an island that hangs, as far as can be told.
+const stuckAfter = time.Second
+
+func newRoom(calls, waiting int, now func() time.Time) *room {
+	return &room{places: make(chan struct{}, calls), most: int64(max(calls, waiting)), now: now}
 }
 
-// full is the error for a call that was not made, because too many are under way. It says nothing of how an island is
-// doing when it is asked.
-type full struct{ island string }
+// errBusy marks a call that was not made because the island has too many already.
+var errBusy = errors.New("the island is busy")
 
-// Error names the island.
-func (f *full) Error() string {
-	return fmt.Sprintf("too many calls to island %q are under way", f.island)
-}
-
-// Unwrap makes it ResourceExhausted.
-func (f *full) Unwrap() error {
-	return &sdk.Error{Kind: sdk.ResourceExhausted, Message: f.Error(), RetryAfter: minBusyRetry}
-}
-
-// enter takes a place at an island, waiting for one within the call's own time. Leave gives it back.
-func (b *bulkheads) enter(ctx context.Context, island string) (leave func(), err error) {
-	key := roomKey{island, process.IsRoutine(ctx)}
-	b.mu.Lock()
-	r := b.rooms[key]
-	if r == nil {
-		r = &room{places: make(chan struct{}, b.places)}
-		b.rooms[key] = r
+// enter waits for a place within the context's time.
+func (r *room) enter(ctx context.Context) error {
+	if len(r.places) == 0 {
+		r.ended.Store(r.now().UnixNano()) // Nobody was there to end a call.
 	}
-	b.mu.Unlock()
-	leave = func() { <-r.places }
 	select {
 	case r.places <- struct{}{}:
-		return leave, nil
+		return nil
 	default:
 	}
-	defer r.waiting.Add(-1)
-	if r.waiting.Add(1) > int64(b.places) {
-		return nil, &full{island}
+	most := r.most
+	if r.now().UnixNano()-r.ended.Load() > int64(stuckAfter) {
+		most = min(most, int64(cap(r.places)))
 	}
+	if r.waiting.Add(1) > most {
+		r.waiting.Add(-1)
+		return errBusy
+	}
+	defer r.waiting.Add(-1)
 	select {
 	case r.places <- struct{}{}:
-		return leave, nil
+		return nil
 	case <-ctx.Done():
-		return nil, &full{island}
+		return errBusy
 	}
 }
 
-// within makes a call with a place at the island.
-func within[T any](ctx context.Context, c checked, call func() (T, error)) (T, error) {
-	leave, err := c.b.bulkheads.enter(ctx, c.name)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer leave()
-	return call()
+// leave gives a place back.
+func (r *room) leave() {
+	r.ended.Store(r.now().UnixNano())
+	<-r.places
 }
+
+// routineCalls is how many calls the host may make by itself to one island at once, beside those that requests make: a flood
+// of requests must not silence the live feed.
+const routineCalls = 16
+
+// wayBack is the part of what is left of a request's time that is kept for the way back of the answer, as a divisor, and
+// maxWayBack the most of it.
+const (
+	wayBack    = 20
+	maxWayBack = 100 * time.Millisecond
+)
+
+// through makes a call to an island through its gate: in the room of who makes it, and with what is left of the time but for
+// the way back.
+func through[T any](ctx context.Context, g *gate, call func(ctx context.Context) (T, error)) (T, error) {
+	in := g.asked.Load()
+	if process.IsRoutine(ctx) {
+		in = g.routine
+	}
+	if err := in.enter(ctx); err != nil {
+		var none T
+		g.turnedAway.Add(1)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return none, ctx.Err()
+		}
+		return none, &sdk.Error{
+			Kind: sdk.ResourceExhausted, Message: "island \"" + g.name + "\" has too many calls under way", RetryAfter: busyRetry, Err: errBusy,
+		}
+	}
+	defer in.leave()
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(max(0, time.Until(deadline))/wayBack, maxWayBack)))
+		defer cancel()
+	}
+	return call(ctx)
+}
+
+// busyRetry is when a call to a busy island is worth another try.
+const busyRetry = time.Second

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,13 @@ type catalogueNoun struct {
 
 	bySymbol map[string][]int
 	byID     map[string]int
+	// symbols lists the symbols in alphabetical order, and short the largest assets whose symbols begin with so few letters.
+	symbols []string
+	short   map[string][]int
 }
+
+// shortPrefix is how many letters are few: many symbols begin with them.
+const shortPrefix = 2
 
 // index sorts the assets by market capitalisation and makes them findable.
 func (c *catalogueNoun) index() {
@@ -35,6 +42,17 @@ func (c *catalogueNoun) index() {
 		c.bySymbol[a.Symbol] = append(c.bySymbol[a.Symbol], i)
 		if a.ID != "" {
 			c.byID[a.ID] = i
+		}
+	}
+	c.symbols, c.short = slices.Sorted(maps.Keys(c.bySymbol)), make(map[string][]int)
+	for i, a := range c.Assets {
+		if c.bySymbol[a.Symbol][0] != i {
+			continue
+		}
+		for n := 1; n <= min(shortPrefix, len(a.Symbol)); n++ {
+			if there := c.short[a.Symbol[:n]]; len(there) < maxSuggestions {
+				c.short[a.Symbol[:n]] = append(there, i)
+			}
 		}
 	}
 }
@@ -149,7 +167,7 @@ func (r *Requests) resolve(ctx context.Context, symbol string) (resolved, error)
 func (c *catalogueNoun) find(symbol string) (resolved, error) {
 	if same := c.bySymbol[symbol]; len(same) > 0 {
 		out := resolved{Asset: c.Assets[same[0]], known: true, poor: c.Partial}
-		for _, i := range same[1:] {
+		for _, i := range same[1:min(len(same), 1+maxAmbiguous)] {
 			out.ambiguous = append(out.ambiguous, c.Assets[i])
 		}
 		return out, nil
@@ -164,20 +182,36 @@ func (c *catalogueNoun) find(symbol string) (resolved, error) {
 	return resolved{}, &Unknown{Symbol: symbol, suggestions: c.suggest(symbol)}
 }
 
+// maxAmbiguous bounds how many assets of one symbol are named beside the largest.
+const maxAmbiguous = 100
+
 // maxSuggestions bounds the suggestions for an unknown symbol.
 const maxSuggestions = 5
 
+// maxAlike bounds how many symbols that begin alike are looked at: a flood of unknown symbols must cost next to nothing.
+const maxAlike = 512
+
 // suggest lists symbols that begin like an unknown one, or whose beginning it is, the largest assets first.
 func (c *catalogueNoun) suggest(symbol string) []string {
+	alike := slices.Clone(c.short[symbol])
+	if len(symbol) > shortPrefix {
+		from, _ := slices.BinarySearch(c.symbols, symbol)
+		for _, s := range c.symbols[from:min(from+maxAlike, len(c.symbols))] {
+			if !strings.HasPrefix(s, symbol) {
+				break
+			}
+			alike = append(alike, c.bySymbol[s][0])
+		}
+	}
+	for n := 3; n < len(symbol); n++ {
+		if same := c.bySymbol[symbol[:n]]; len(same) > 0 {
+			alike = append(alike, same[0])
+		}
+	}
+	slices.Sort(alike) // The assets are in the order of their size.
 	var out []string
-	for _, a := range c.Assets {
-		if len(out) == maxSuggestions {
-			break
-		}
-		alike := strings.HasPrefix(a.Symbol, symbol) || (len(a.Symbol) >= 3 && strings.HasPrefix(symbol, a.Symbol))
-		if alike && !slices.Contains(out, a.Symbol) {
-			out = append(out, a.Symbol)
-		}
+	for _, i := range alike[:min(len(alike), maxSuggestions)] {
+		out = append(out, c.Assets[i].Symbol)
 	}
 	return out
 }

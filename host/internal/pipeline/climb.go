@@ -116,7 +116,7 @@ func (c *climb) consider(s *step, remembered sdk.Entry, tier Tier) {
 		c.r.opts.Logger.Warn("a remembered value cannot be read and is loaded anew", "key", s.key, "tier", tier, "error", err)
 		return
 	}
-	s.best, s.tier, s.doubted = c.k.entry(s.key, noun, remembered.StoredAt, remembered.FreshUntil, remembered.StaleUntil), tier, false
+	s.best, s.tier, s.doubted = c.entry(s.key, noun, remembered.StoredAt, remembered.FreshUntil, remembered.StaleUntil), tier, false
 }
 
 // askCache looks the steps up in the cache island.
@@ -220,7 +220,7 @@ func (c *climb) load(ctx context.Context) {
 		switch {
 		case got.err == nil && got.stale:
 			if s.best == nil {
-				s.best = c.k.entry(s.key, got.noun, now, now, now.Add(c.k.strategy.StaleFor))
+				s.best = c.entry(s.key, got.noun, now, now, now.Add(c.k.strategy.StaleFor))
 			}
 			c.keepStale(s, now, 0)
 		case got.err == nil:
@@ -235,7 +235,7 @@ func (c *climb) load(ctx context.Context) {
 					fresh = got.until
 				}
 			}
-			s.best, s.tier = c.k.entry(s.key, got.noun, now, fresh, fresh.Add(c.k.strategy.StaleFor)), TierMiss
+			s.best, s.tier = c.entry(s.key, got.noun, now, fresh, fresh.Add(c.k.strategy.StaleFor)), TierMiss
 			s.writeCache, s.writeStore = true, true
 			c.keep(s)
 		case definite(got.err):
@@ -265,7 +265,8 @@ func (c *climb) fail(s *step, err error, now time.Time, ttl time.Duration) {
 	s.best = nil
 	var unknown *Unknown
 	// What the catalogue does not hold is found out again in no time.
-	if !errors.Is(err, sdk.Canceled) && !errors.As(err, &unknown) {
+	// What there was no room for says nothing of the key.
+	if !errors.Is(err, sdk.Canceled) && !errors.Is(err, sdk.ResourceExhausted) && !errors.As(err, &unknown) {
 		if there := c.r.near.put(negative(s.key, err, now, now.Add(ttl)), c.began); there.err == nil {
 			c.land(s, outcome{answer: Answer{entry: there, reps: there.reps, Tier: TierNear}})
 			return
@@ -323,6 +324,14 @@ func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time
 		e.size += k.size(noun)
 	}
 	return e
+}
+
+// entry makes the near cache's form of a value once there is a processor for it: encoding and compressing is what cold work
+// takes of this process's own, and warm answers must find a processor at any time.
+func (c *climb) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) *entry {
+	c.r.encoders <- struct{}{}
+	defer func() { <-c.r.encoders }()
+	return c.k.entry(key, noun, storedAt, freshUntil, staleUntil)
 }
 
 // remember writes what the cache or the store lacks. The answers have been delivered, so nobody waits for it.
@@ -415,15 +424,16 @@ func ask[T any](ctx context.Context, r *Requests, name string, m *mode, call fun
 func askWithin[T any](
 	ctx context.Context, timeout time.Duration, island process.Island, m *mode, call func(context.Context, process.Island) (T, error),
 ) (T, error) {
+	cut := hurried(ctx, timeout)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	got, err := call(limited, island)
-	var busy *full
 	switch {
-	case errors.As(err, &busy): // it was not asked
 	case err == nil || definite(err) || errors.Is(err, sdk.Conflict):
 		m.set(true, nil)
-	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil: // the caller's time is up, which says nothing of the island
+	// The caller's time is up, or there was no room, which says nothing of the island: those that are in there say it.
+	case errors.Is(err, sdk.Canceled) || ctx.Err() != nil || errors.Is(err, errBusy):
+	case cut && sdk.KindOf(err) == sdk.DeadlineExceeded: // so is it here, but for the way back
 	default:
 		m.set(false, err)
 	}

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counts are the pipeline's own figures.
 type counts struct {
-	loads, refused, staleServed atomic.Uint64
+	loads, staleServed          atomic.Uint64
 	writes, writeFailures       atomic.Uint64
 	invalidations, streamBreaks atomic.Uint64
 }
@@ -29,6 +29,9 @@ type Stats struct {
 	FlightsUnderWay                     int
 	CacheAvailable, StoreAvailable      bool
 	SourcesAvailable                    bool
+	Lobby                               LobbyStatus
+	// Cache, Store and Sources are the same with their changes; Spool is whether the spool takes what comes.
+	Cache, Store, Sources, Spool Mode
 }
 
 // Stats returns the figures as they stand.
@@ -40,10 +43,11 @@ func (r *Requests) Stats() Stats {
 	return Stats{
 		NearEntries: n.count.Load(), NearBytes: n.bytes.Load(), NearHits: n.hits.Load(), NearMisses: n.misses.Load(),
 		NearEvictions: n.evictions.Load(), Suspect: n.doubt.Load(),
-		Loads: c.loads.Load(), Refused: c.refused.Load(), StaleServed: c.staleServed.Load(),
+		Loads: c.loads.Load(), Refused: r.lobby.shed.Load(), Lobby: r.lobby.status(), StaleServed: c.staleServed.Load(),
 		Writes: c.writes.Load(), WriteFailures: c.writeFailures.Load(),
 		Invalidations: c.invalidations.Load(), StreamBreaks: c.streamBreaks.Load(), FlightsUnderWay: flights,
 		CacheAvailable: r.cacheMode.available(), StoreAvailable: r.storeMode.available(), SourcesAvailable: r.sources.mode.available(),
+		Cache: r.cacheMode.status(), Store: r.storeMode.status(), Sources: r.sources.mode.status(), Spool: r.ledger.spooling.status(),
 	}
 }
 

@@ -43,14 +43,28 @@
 // cache, the breakers of sources that go on and the modes outlive routes; remembered failures do not, because what nobody
 // could answer, others may.
 //
-// Everything that an island answers passes one boundary (boundary.go, admit.go): what cannot be or was not asked for is
-// left out and counted. A quote that is merely ancient is left out without blame, since that is how an asset looks that
-// is no longer traded. The boundary also bounds the calls under way at each island (bulkhead.go), with a room apart for
-// what the host asks for by itself; a call that found no place says nothing of the island. Cold work waits for a place in a
-// short queue, the newest first, or is shed (admission.go); answers from the near cache never come by there.
-//
 // Writes to cache and store happen after the answer was delivered, in the same flight, bounded, and are counted and
 // logged when they fail.
+//
+// # Design of overload and disbelief
+//
+// Cold work is let in by a lobby (lobby.go), before any island is asked: in turn by caller, the newest of each first, what
+// freshens warm answers before all, for a fifth of a request's time at most. What it turns away hears when to come back,
+// computed from the pace at which loads end. It measures how long goroutines wait for a processor and lets fewer in when
+// that is long; then it also answers refusals after a pause, because refusing alone can take all processors. Encoding and
+// compressing takes half of them at most.
+//
+// Before each island stands a gate (gate.go). It bounds the calls under way (bulkhead.go): others wait in good hope while
+// calls end, and few do once none has for a second. What the host does by itself, the feed above all, has its own room. A
+// call gets what is left of the request's time but for the way back, and a source that never was as quick as would be
+// needed is not asked. No room says nothing of an island: neither breaker nor mode hear of it, and nothing is remembered.
+//
+// The gate also believes nothing that cannot be (admit.go, recollect.go): times to come, negative prices, other assets,
+// keys and currencies than were asked for, more rows than were asked for, candles that contradict themselves, endless or
+// unprintable text, documents that were not declared. It drops the row, or the figure where the row does without, and
+// counts it by island and reason. An answer of which nothing is left is a BadUpstream when there was a lie in it. The last
+// price of what is no longer traded is none: else whoever asks for three dead coins would open a source's breaker. The feed
+// judges quotes once more (merge.go), by tighter bounds and because they come from other hosts as well.
 //
 // # Design of the feed
 //

@@ -265,6 +265,10 @@ type fakeStore struct {
 	candles []sdk.Candles
 }
 
+func (s *fakeStore) Health(context.Context) sdk.Health { return sdk.Healthy() }
+
+func (c *fakeCache) Health(context.Context) sdk.Health { return sdk.Healthy() }
+
 func newFakeStore() *fakeStore { return &fakeStore{entries: map[string]sdk.Entry{}} }
 
 func (s *fakeStore) clear() {

@@ -300,6 +300,16 @@ func (l *ledger) run(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.r.opts.StoreTimeout)
 	defer cancel()
 	l.writeAll(last)
+	for l.inMemory() > 0 { // The disk may be back.
+		quotes, candles := l.take()
+		if !l.spool(spoolEntry{Quotes: quotes, Candles: candles}, 0) {
+			l.restore(candles)
+			l.mu.Lock()
+			l.quotes = slices.Insert(l.quotes, 0, quotes...)
+			l.mu.Unlock()
+			break
+		}
+	}
 	if left := l.inMemory(); left > 0 {
 		l.dropped.Add(uint64(left))
 		l.r.opts.Logger.Warn("not everything could be stored on the way down", "rows", left)
@@ -392,7 +402,7 @@ func (l *ledger) store(ctx context.Context, quotes []sdk.Quote, candles []sdk.Ca
 			return false
 		}
 	}
-	for part := range slices.Chunk(candles, ledgerBatch/10) {
+	for _, part := range candleBatches(candles) {
 		if !l.storeCandles(ctx, part) {
 			return false
 		}

@@ -114,7 +114,7 @@ func TestClosedCandlesAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := feeding(newFeedWorld())
 		defer h.end()
-		minute := time.Now().Truncate(time.Minute).UTC()
+		minute := time.Now().Add(-72 * time.Hour).Truncate(time.Minute).UTC() // Only what is past has closed.
 		series := func(symbol string, items ...sdk.Candle) sdk.Candles {
 			return sdk.Candles{Symbol: symbol, Interval: sdk.Interval1m, VsCurrency: "usd", Items: items}
 		}

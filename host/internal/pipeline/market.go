@@ -91,7 +91,7 @@ func (r *Requests) newKinds(rt *routes) kinds {
 // bytesPerCandle and bytesPerAsset estimate what one takes in memory, its parts' encodings included.
 const (
 	bytesPerCandle = 256
-	bytesPerAsset  = 192
+	bytesPerAsset  = 224
 )
 
 // Currency suffix of a key: usd is bare.

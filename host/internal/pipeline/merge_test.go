@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -217,16 +216,11 @@ func TestWhatIsNotTaken(t *testing.T) {
 		}
 		synctest.Wait()
 		s := h.feed.Stats()
-		if s.Ticks != 2 || s.Duplicate != 1 || s.Late != 1 || s.Future != 1 || s.InvalidPrice != 1 {
+		if s.Ticks != 2 || s.Duplicate != 1 || s.Late != 1 || s.Future != 1 || s.Ancient != 1 || s.InvalidPrice != 1 {
 			t.Errorf("counted %+v", s)
 		}
-		// The rest did not come past the boundary.
-		faults := map[Fault]uint64{}
-		for _, f := range h.feed.r.Faults() {
-			faults[f.Fault] += f.Count
-		}
-		if want := (map[Fault]uint64{FaultPrice: 2, FaultAncient: 1, FaultNotAsked: 2, FaultCurrency: 1}); !maps.Equal(faults, want) {
-			t.Errorf("left out are %v, not %v", faults, want)
+		if d := h.r.Behaviour("binance").Dropped; d["not_asked"] != 3 || d["price"] != 1 || d["worthless"] != 1 || len(d) != 3 {
+			t.Errorf("dropped at the gate are %v", d)
 		}
 		h.stream.push(at("btc", 102, -59*time.Second))
 		synctest.Wait()

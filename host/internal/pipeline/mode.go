@@ -18,7 +18,8 @@ const steadyAfter = 2 * time.Second
 type mode struct {
 	logger   hclog.Logger
 	now      func() time.Time
-	down, up string // log messages
+	down, up string      // log messages
+	level    hclog.Level // of the first
 
 	mu     sync.Mutex
 	broken bool
@@ -26,10 +27,11 @@ type mode struct {
 	failing bool
 	failed  time.Time
 	changes atomic.Uint64
+	since   time.Time // of the last change; zero for none
 }
 
 func newMode(opts Options, down, up string) *mode {
-	return &mode{logger: opts.Logger, now: opts.Now, down: down, up: up}
+	return &mode{logger: opts.Logger, now: opts.Now, down: down, up: up, level: hclog.Error}
 }
 
 // set notes how it is; cause says why it does not work.
@@ -44,7 +46,7 @@ func (m *mode) set(works bool, cause error) {
 			return
 		}
 		m.broken = true
-		m.logger.Error(m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
+		m.logger.Log(m.level, m.down, "reason", sdk.KindOf(cause).String(), "error", cause)
 	case m.broken && now.Sub(m.failed) >= steadyAfter:
 		m.broken = false
 		m.logger.Info(m.up)
@@ -52,6 +54,7 @@ func (m *mode) set(works bool, cause error) {
 		return
 	}
 	m.changes.Add(1)
+	m.since = m.now()
 }
 
 // works reports whether the last answer was one.
@@ -66,4 +69,19 @@ func (m *mode) available() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.broken
+}
+
+// Mode is how something is that the pipeline can do without for a while.
+type Mode struct {
+	// Available is false from the first failure until it works steadily again.
+	Available bool
+	// Changes of Available since the start, and when the last one was; zero for never.
+	Changes uint64
+	Since   time.Time
+}
+
+func (m *mode) status() Mode {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Mode{Available: !m.broken, Changes: m.changes.Load(), Since: m.since}
 }

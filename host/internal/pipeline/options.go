@@ -31,12 +31,12 @@ type Report struct {
 	Name string
 	// Island that makes it.
 	Island string
+	// Formats that it is made in, such as "json"; nil when that is not known. A document in another one is dropped.
+	Formats []string
 	// KeyPrefix of its cache keys, such as "crypto_report".
 	KeyPrefix string
 	Strategy  Strategy
 	Needs     sdk.Needs
-	// Formats that the reporter declares; a document in another is not taken. Nil for any.
-	Formats []string
 	// Warm lists symbols whose report is made at start.
 	Warm []string
 }
@@ -74,11 +74,14 @@ type Options struct {
 	// MaxEntries and MaxBytes bound the near cache.
 	MaxEntries int
 	MaxBytes   int64
-	// MaxFlights bounds the loads under way at once. As many again wait for a quarter of their time at most; what comes
-	// beyond is refused with ResourceExhausted.
+	// MaxFlights bounds the loads under way at once; four times as many wait for a place. What comes beyond, or waits for
+	// more than a fifth of RequestTimeout, is refused with ResourceExhausted.
 	MaxFlights int
-	// MaxCalls bounds the calls under way at one island, those of the feed apart; default 64. As many again wait.
-	MaxCalls int
+	// MaxCalls is how many calls that requests make to an island may be under way at once, at least 1; 64 when nil. Others
+	// wait for one to end, few of them while none does. What the host does by itself has its own room.
+	MaxCalls func(island string) int
+	// Caller names who asks, so that one who asks for too much waits behind himself; nil takes all for one.
+	Caller func(ctx context.Context) string
 
 	// Spool keeps what waits for the store on disk; nil for memory alone.
 	Spool Spool
@@ -124,17 +127,23 @@ func (o Options) withDefaults() Options {
 	if o.MaxFlights <= 0 {
 		o.MaxFlights = 256
 	}
-	if o.MaxCalls <= 0 {
-		o.MaxCalls = 64
-	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.MaxCalls == nil {
+		o.MaxCalls = func(string) int { return defaultCalls }
+	}
+	if o.Caller == nil {
+		o.Caller = func(context.Context) string { return "" }
+	}
 	if o.Operation == nil {
 		o.Operation = func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
 	}
 	return o
 }
+
+// defaultCalls is how many calls to an island are under way at once when nobody says otherwise.
+const defaultCalls = 64

@@ -247,7 +247,7 @@ func askReporter(ctx context.Context, r *Requests, rk *reportKind, req sdk.Repor
 		// The host made the request, so a client is not to blame, nor is this to be remembered as an answer.
 		err = &sdk.Error{Kind: sdk.Internal, Message: err.Error()}
 	}
-	if busy := (*full)(nil); !errors.As(err, &busy) { // else it was not asked
+	if !errors.Is(err, errBusy) { // else it was not asked
 		rk.mode.set(err == nil, err)
 	}
 	if err != nil && sdk.RetryAfter(err) == 0 {

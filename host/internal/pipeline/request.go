@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +67,8 @@ type outcome struct {
 type flight struct {
 	done chan struct{}
 	out  outcome
+	// waiting is how many wait for it.
+	waiting atomic.Int64
 }
 
 // Requests answers questions. It is safe for concurrent use.
@@ -73,16 +77,17 @@ type Requests struct {
 	near    *near
 	live    live
 	sources *sources
+	gates   *gates
 	// routes are who answers what right now.
 	routes atomic.Pointer[routes]
 	ledger *ledger
-	// boundary is between every island and the rest: opts.Island and opts.Hold lead through it.
-	boundary *boundary
 
 	mu      sync.Mutex
 	flights map[string]*flight
-	cold    *admission    // of batches of flights
-	writes  chan struct{} // one per batch that is being remembered
+	lobby   *lobby
+	// encoders is one per processor that cold work may take.
+	encoders chan struct{}
+	writes   chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
 	stands               chan struct{} // closed when the invalidation stream stands for the first time
@@ -99,14 +104,11 @@ type Requests struct {
 // New returns a pipeline that answers at once; Run connects it to the cache island's invalidations.
 func New(opts Options) *Requests {
 	opts = opts.withDefaults()
-	bound := newBoundary(opts)
-	opts.Island = bound.island
-	if opts.Hold != nil {
-		opts.Hold = bound.hold
-	}
+	gates := newGates(opts)
+	gates.before(&opts)
 	r := &Requests{
-		opts: opts, boundary: bound, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), cold: newAdmission(opts.MaxFlights, opts.Now),
+		opts: opts, gates: gates, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
+		flights: make(map[string]*flight), lobby: newLobby(opts), encoders: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -117,6 +119,7 @@ func New(opts Options) *Requests {
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
 	r.ledger = newLedger(r)
 	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })
+	r.work.Go(func() { r.probe(process.Routine(r.ctx)) })
 	if opts.Cache != "" {
 		r.near.suspect() // until the cache's stream stands
 	} else {
@@ -129,6 +132,7 @@ func New(opts Options) *Requests {
 // Unavailable.
 func (r *Requests) Close() {
 	r.cancel()
+	r.lobby.close()
 	r.work.Wait()
 }
 
@@ -157,6 +161,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 	for i, q := range questions {
 		if f, ok := r.flights[q.key]; ok {
 			waits[i] = f
+			f.waiting.Add(1)
 			continue
 		}
 		// Under the lock that a flight takes to land: an answer that has just landed is seen here.
@@ -167,6 +172,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 			continue
 		}
 		waits[i] = r.takeOff(q.key)
+		waits[i].waiting.Add(1)
 		lead, led = append(lead, q), append(led, waits[i])
 	}
 	r.mu.Unlock()
@@ -186,6 +192,7 @@ func (r *Requests) getMany(ctx context.Context, k *kind, questions []question) [
 		case <-ctx.Done():
 			out[i] = outcome{err: ctx.Err()}
 		}
+		f.waiting.Add(-1)
 	}
 	return out
 }
@@ -275,35 +282,39 @@ func (r *Requests) refresh(ctx context.Context, k *kind, questions []question) {
 	}
 }
 
-// start leads flights in a goroutine of their own, once there is a place for them. The request that began them may end before.
-func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight, refresh bool) {
+// start leads flights in a goroutine of their own, as soon as there is a place for them. The request that began them may
+// end before. Those that freshen what is served meanwhile go first.
+func (r *Requests) start(ctx context.Context, k *kind, questions []question, flights []*flight, freshen bool) {
 	refuse := func(err error) {
 		for i, q := range questions {
 			r.land(q.key, flights[i], outcome{err: err})
 		}
 	}
 	if r.ctx.Err() != nil {
-		refuse(&sdk.Error{Kind: sdk.Unavailable, Message: "the host is shutting down", RetryAfter: time.Second})
+		refuse(errShuttingDown)
 		return
 	}
-	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
-	var waits *ticket
-	leave := func() {} // gives the place back, once
-	patience := r.opts.RequestTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline))
-	}
-	if !nested(ctx) {
-		var err error
-		if waits, err = r.cold.join(refresh); err != nil {
-			r.counts.refused.Add(1)
-			refuse(err)
-			return
-		}
-		leave = sync.OnceFunc(r.cold.leave)
-	}
+	until := time.Now().Add(r.opts.RequestTimeout)
 	k.routes.hold() // Whoever begins the flight still uses them.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.opts.RequestTimeout)
+	// A flight waits for flights of its needs, which must not wait for its place: only the first in line takes one.
+	if nested(ctx) {
+		r.fly(ctx, k, questions, flights, until, func() {})
+		return
+	}
+	wanted := func() bool {
+		return freshen || slices.ContainsFunc(flights, func(f *flight) bool { return f.waiting.Load() > 0 })
+	}
+	r.lobby.enter(r.opts.Caller(ctx), freshen, wanted, func() {
+		r.fly(ctx, k, questions, flights, until, sync.OnceFunc(r.lobby.leave))
+	}, func(err error) {
+		refuse(err)
+		k.routes.leave()
+	})
+}
+
+// fly leads flights in a goroutine of their own, and calls leave once they have landed.
+func (r *Requests) fly(ctx context.Context, k *kind, questions []question, flights []*flight, until time.Time, leave func()) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	stop := context.AfterFunc(r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the flight too
 	r.work.Go(func() {
 		defer func() {
@@ -322,14 +333,6 @@ func (r *Requests) start(ctx context.Context, k *kind, questions []question, fli
 			leave()
 			k.routes.leave()
 		}()
-		if waits != nil {
-			if err := r.cold.wait(ctx, waits, patience/waitShare); err != nil {
-				leave = func() {} // there is no place to give back
-				r.counts.refused.Add(1)
-				refuse(err)
-				return
-			}
-		}
 		newClimb(r, k, questions, flights).run(context.WithValue(ctx, nestedKey{}, true), leave)
 	})
 }

@@ -91,8 +91,8 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 		return settled
 	}
 	rt := r.newRoutes(next, before)
-	r.boundary.follow(next)
 	r.sources.keep(askedByRequests, rt.asked())
+	r.gates.declare(rt.Reports)
 	r.routes.Store(rt)
 	close(before.replaced)
 	r.near.forgive()

@@ -29,8 +29,12 @@ type sources struct {
 
 // source is what the host knows of one source island.
 type source struct {
-	name    string
+	name string
+	// mode is down from the first failure until it answers steadily again.
+	mode    *mode
 	breaker circuitbreaker.CircuitBreaker[any]
+	// usual is how long it takes to answer on average, in nanoseconds; 0 while nobody knows.
+	usual atomic.Int64
 	// retired is whether nobody asks the source any more.
 	retired atomic.Bool
 
@@ -60,6 +64,8 @@ type SourceStatus struct {
 	LastFailure time.Time
 	LastSuccess time.Time
 	Failing     bool
+	// Mode is unavailable from the first failure until it answers steadily again.
+	Mode Mode
 }
 
 func newSources(opts Options) *sources {
@@ -95,15 +101,15 @@ func (s *sources) add(name string) {
 	if src, ok := s.byName[name]; ok && !src.retired.Load() {
 		return
 	}
-	logger := s.opts.Logger
-	s.byName[name] = &source{name: name, noted: make(chan struct{}), breaker: circuitbreaker.NewBuilder[any]().
+	logger, told := s.opts.Logger, s.opts
+	told.Logger = logger.With("island", name)
+	mode := newMode(told, "source failed, asking the next", "source answers again")
+	mode.level = hclog.Warn
+	s.byName[name] = &source{name: name, mode: mode, noted: make(chan struct{}), breaker: circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(s.opts.BreakerFailures).WithDelay(s.opts.BreakerOpenFor).WithSuccessThreshold(1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			level := hclog.Warn
-			if e.NewState == circuitbreaker.ClosedState {
-				level = hclog.Info
-			}
-			logger.Log(level, "source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
+			// What comes of it is told once, by the source's mode.
+			logger.Debug("source breaker is "+stateName(e.NewState), "island", name, "was", stateName(e.OldState))
 		}).Build()}
 }
 
@@ -182,6 +188,9 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if hurried(ctx, src.soonest()) {
+			return context.DeadlineExceeded // It could not answer within what is left.
+		}
 		if !src.permit(ctx) {
 			failed = append(failed, failedSource{src.name, &sdk.Error{Kind: sdk.Unavailable, RetryAfter: src.breaker.RemainingDelay()}})
 			continue
@@ -196,14 +205,21 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 					a.retries = retries
 				}
 			}
+			cut, began := hurried(ctx, timeout), s.opts.Now()
 			err = s.try(ctx, timeout, a, call)
+			if errors.Is(err, errEnough) {
+				src.took(s.opts.Now().Sub(began))
+			} else if cut && err != nil && sdk.KindOf(err) == sdk.DeadlineExceeded {
+				src.giveBack()
+				return context.DeadlineExceeded // the caller's time is up, which says nothing of the source
+			}
 		}
 		if ctx.Err() != nil && err != nil && !errors.Is(err, errEnough) {
 			src.giveBack()
-			return ctx.Err() // the caller's time is up, which says nothing of the source
+			return ctx.Err() // so is it here
 		}
-		if busy := (*full)(nil); errors.As(err, &busy) {
-			src.giveBack() // it was not asked
+		if errors.Is(err, errBusy) {
+			src.giveBack() // Those calls that are under way will say how it is.
 			failed = append(failed, failedSource{src.name, err})
 			continue
 		}
@@ -214,7 +230,7 @@ func (s *sources) walk(ctx context.Context, names []string, retries int, call fu
 		if err != nil {
 			failed = append(failed, failedSource{src.name, err})
 			if !definite(err) && i < len(ready)-1 {
-				s.opts.Logger.Warn("source failed, asking the next", "island", src.name, "reason", sdk.KindOf(err).String(),
+				s.opts.Logger.Debug("the next source is asked", "instead_of", src.name, "reason", sdk.KindOf(err).String(),
 					"request_id", sdk.RequestID(ctx))
 			}
 		}
@@ -236,6 +252,27 @@ func (s *sources) try(ctx context.Context, timeout time.Duration, a attempt, cal
 	defer cancel()
 	return call(ctx, a)
 }
+
+// hurried reports whether less is left of the context's time than is needed.
+func hurried(ctx context.Context, needed time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < needed
+}
+
+// muchFaster is how much faster than usual a source may answer, as a divisor of what it usually takes.
+const muchFaster = 8
+
+// took notes how long an answer took.
+func (src *source) took(d time.Duration) {
+	usual := src.usual.Load()
+	if usual == 0 {
+		usual = int64(d)
+	}
+	src.usual.Store(usual + (int64(d)-usual)/8)
+}
+
+// soonest is how long the source takes at least, as far as is known: an attempt with less time is not worth its cost.
+func (src *source) soonest() time.Duration { return time.Duration(src.usual.Load() / muchFaster) }
 
 // giveBack ends an attempt that says nothing of the source. A probe that was cut off has not shown that it is well.
 func (src *source) giveBack() {
@@ -312,6 +349,7 @@ func (s *sources) note(src *source, err error) {
 	}
 	src.signal()
 	src.mu.Unlock()
+	src.mode.set(ok, err)
 	s.judge(ok, err)
 }
 
@@ -339,7 +377,7 @@ func (s *sources) status() []SourceStatus {
 		st := SourceStatus{
 			Name: src.name, Breaker: stateName(src.breaker.State()), Calls: src.calls, Failures: src.failures,
 			RetryAfter: max(0, src.silentUntil.Sub(now)), Last429: src.last429, LastFailure: src.lastFailure,
-			LastSuccess: src.lastSuccess, Failing: src.failing,
+			LastSuccess: src.lastSuccess, Failing: src.failing, Mode: src.mode.status(),
 		}
 		if src.failures > 0 {
 			st.LastError = src.lastError.String()
@@ -379,6 +417,8 @@ func joined(failed []failedSource) error {
 		return &sdk.Error{Kind: sdk.NotFound, Message: text}
 	case settled == len(failed):
 		return &sdk.Error{Kind: sdk.Unsupported, Message: text}
+	case kinds[sdk.ResourceExhausted] > 0 && kinds[sdk.ResourceExhausted] == len(failed):
+		return &sdk.Error{Kind: sdk.ResourceExhausted, Message: text, RetryAfter: max(wait, busyRetry), Err: errBusy}
 	case kinds[sdk.BadUpstream] == len(failed):
 		return &sdk.Error{Kind: sdk.BadUpstream, Message: text, RetryAfter: defaultRetryAfter}
 	}

@@ -21,6 +21,9 @@ func (s *Spool) Read(most int) (contents [][]byte, last uint64, err error) {
 	if s.closed {
 		return nil, 0, os.ErrClosed
 	}
+	if err := s.ready(); err != nil {
+		return nil, 0, err
+	}
 	taken := 0
 	for taken < most {
 		rec, ok := s.nextRecord()

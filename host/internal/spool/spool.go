@@ -56,8 +56,12 @@ type Spool struct {
 	stop chan struct{}
 	work sync.WaitGroup
 
-	mu        sync.Mutex
-	closed    bool
+	mu     sync.Mutex
+	closed bool
+	// recovered is whether the folder is there and was read; unusable why not, as tried at triedAt.
+	recovered bool
+	unusable  error
+	triedAt   time.Time
 	segments  []*segment // oldest first; the last one is the active one while active is not nil
 	active    *os.File
 	salt      salt // of the active segment
@@ -70,12 +74,14 @@ type Spool struct {
 	marked    uint64 // confirmed, as it stands on disk
 	markedAt  time.Time
 	dropping  bool // which was said
+	unsynced  bool // likewise
 	stats     Stats
 	scratch   []byte
 }
 
-// Open opens a spool, and reads what an earlier process left in it.
-func Open(opts Options) (*Spool, error) {
+// Open opens a spool, and reads what an earlier process left in it. A folder that cannot be made or read is tried again when
+// something is to be kept or read, at most once a second; until then that fails.
+func Open(opts Options) *Spool {
 	opts.MaxBytes = cmp.Or(opts.MaxBytes, 256<<20)
 	opts.MaxAge = cmp.Or(opts.MaxAge, 24*time.Hour)
 	opts.Sync = cmp.Or(opts.Sync, time.Second)
@@ -87,16 +93,34 @@ func Open(opts Options) (*Spool, error) {
 		opts.Now = time.Now
 	}
 	s := &Spool{opts: opts, stop: make(chan struct{}), following: 1}
-	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if err := s.recover(); err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
+	if err := s.ready(); err != nil {
+		opts.Logger.Error("the spool cannot be opened and is tried again", "error", err)
 	}
 	if opts.Sync > 0 {
 		s.work.Go(s.syncing)
 	}
-	return s, nil
+	return s
+}
+
+// openEvery is how often a folder that cannot be used is tried.
+const openEvery = time.Second
+
+// ready makes sure that the folder is there and was read.
+func (s *Spool) ready() error {
+	if s.recovered {
+		return nil
+	}
+	if now := s.opts.Now(); s.unusable == nil || now.Sub(s.triedAt) >= openEvery {
+		s.triedAt = now
+		if s.unusable = os.MkdirAll(s.opts.Dir, 0o700); s.unusable == nil {
+			s.unusable = s.recover()
+		}
+		s.recovered = s.unusable == nil
+	}
+	if s.unusable != nil {
+		return fmt.Errorf("spool: %w", s.unusable)
+	}
+	return nil
 }
 
 // recover reads what is there. Files that are none of the spool's stay; those that are and cannot be used are removed.
@@ -123,10 +147,16 @@ func (s *Spool) recover() error {
 			_ = os.Remove(filepath.Join(s.opts.Dir, name))
 			continue
 		case err != nil:
-			return err
+			// What is in it is not known, and neither are its numbers: no segment has as many.
+			const beyond = 1 << 20
+			first, _ := firstOf(name)
+			s.opts.Logger.Error("a segment of the spool cannot be read, what is in it will not be stored", "file", name, "error", err)
+			s.stats.Failures++
+			s.following = max(s.following, first+beyond)
+			continue
 		}
 		s.segments = append(s.segments, g)
-		s.following = max(s.following, g.last+1, g.first)
+		s.following = max(s.following, g.last+1, g.first+1) // Its name is taken, be it empty.
 	}
 	s.following = max(s.following, s.confirmed+1)
 	s.position = s.confirmed
@@ -144,6 +174,10 @@ func (s *Spool) Append(contents ...[]byte) (uint64, error) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return 0, os.ErrClosed
+	}
+	if err := s.ready(); err != nil {
+		s.stats.Failures++
+		return 0, err
 	}
 	if len(contents) == 0 {
 		return s.following - 1, nil
@@ -267,9 +301,21 @@ func (s *Spool) sync() {
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.mu.Lock()
+		said := s.unsynced
+		s.unsynced, s.dirty = true, s.active != nil // It is tried again.
 		s.stats.Failures++
 		s.mu.Unlock()
-		s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+		if !said {
+			s.opts.Logger.Error("the spool cannot be synced, a failure of the power may cost what it holds", "error", err)
+		}
+		return
+	}
+	s.mu.Lock()
+	back := s.unsynced && (active != nil || len(ended) > 0)
+	s.unsynced = s.unsynced && !back
+	s.mu.Unlock()
+	if back {
+		s.opts.Logger.Info("the spool can be synced again")
 	}
 }
 

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -28,11 +27,36 @@ type fataler interface {
 
 func open(t fataler, opts Options) *Spool {
 	t.Helper()
-	s, err := Open(opts)
-	if err != nil {
-		t.Fatal(err)
+	s := Open(opts)
+	if s.unusable != nil {
+		t.Fatal(s.unusable)
 	}
 	return s
+}
+
+func TestAFolderThatCannotBeMadeIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	dir := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // Where the folder should be.
+		t.Fatal(err)
+	}
+	s := Open(Options{Dir: dir, Now: func() time.Time { return now }})
+	defer s.Close()
+	if _, err := s.Append([]byte("lost")); err == nil {
+		t.Fatal("a folder that is not there took a record")
+	}
+	if _, _, err := s.Read(1); err == nil {
+		t.Error("a folder that is not there was read")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(openEvery)
+	appended(t, s, "kept")
+	if got, _ := drained(t, s); !slices.Equal(got, []string{"kept"}) {
+		t.Errorf("%q", got)
+	}
 }
 
 func appended(t fataler, s *Spool, contents ...string) uint64 {
@@ -431,68 +455,5 @@ func TestAllAtOnce(t *testing.T) {
 	all.Wait()
 	if st := s.Stats(); len(seen) != each*writers || st.Records != 0 || st.Lost+st.Dropped > 0 {
 		t.Errorf("%d were read, %+v", len(seen), st)
-	}
-}
-
-// Whatever a file holds: no panic, no more memory than the file is long, and nothing is handed out whose checksum is wrong.
-func FuzzSegment(f *testing.F) {
-	whole := appendHeader(nil, 1, 9)
-	for i, c := range []string{"one", "", strings.Repeat("three", 100)} {
-		whole = appendRecord(whole, 9, uint64(i+1), time.Unix(1700000000, 0), []byte(c))
-	}
-	f.Add(whole)
-	f.Add(whole[:len(whole)-3])
-	f.Add(whole[:segmentHeader])
-	f.Add([]byte{})
-	flipped := bytes.Clone(whole)
-	flipped[segmentHeader+recordHeader] ^= 1
-	f.Add(flipped)
-	long := bytes.Clone(whole)
-	binary.LittleEndian.PutUint32(long[segmentHeader:], 1<<31)
-	f.Add(long)
-	dir := f.TempDir()
-	count := 0
-	f.Fuzz(func(t *testing.T, text []byte) {
-		count++
-		own := filepath.Join(dir, fmt.Sprint(os.Getpid(), "-", count))
-		if err := os.Mkdir(own, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.RemoveAll(own) }()
-		if err := os.WriteFile(filepath.Join(own, nameOf(1)), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s := open(t, Options{Dir: own, Sync: SyncNever})
-		defer s.Close()
-		got, _ := drained(t, s)
-		total := 0
-		for _, c := range got {
-			if !bytes.Contains(text, []byte(c)) {
-				t.Errorf("%q is nowhere in the file", c)
-			}
-			total += len(c) + recordHeader
-		}
-		if total > len(text) {
-			t.Errorf("%d bytes were read of %d", total, len(text))
-		}
-		appended(t, s, "next")
-		if got, _ := drained(t, s); !slices.Equal(got, []string{"next"}) {
-			t.Errorf("%q", got)
-		}
-	})
-}
-
-func BenchmarkAppend(b *testing.B) {
-	s := open(b, Options{Dir: b.TempDir(), MaxBytes: 1 << 30})
-	defer s.Close()
-	content := bytes.Repeat([]byte("x"), 3000) // About a tick of eight symbols.
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Append(content); err != nil {
-			b.Fatal(err)
-		}
-		if st := s.following; st%1000 == 0 {
-			s.Confirm(st - 1)
-		}
 	}
 }

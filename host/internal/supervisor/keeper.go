@@ -65,7 +65,8 @@ type keeper struct {
 	generations uint64
 	ran         bool // whether a generation of this keeper ever ran
 	restarts    int
-	lastHealth  sdk.Status
+	lastHealth  sdk.Status // that was told of
+	better      int        // answers in a row that were better than that
 	// replies are told what comes of the next start.
 	replies []func(error)
 	// image holds the bytes that the island runs, so that it comes back from a crash as it was; nil before the first start,
@@ -181,7 +182,7 @@ func (k *keeper) hold(image *process.Image) {
 func (k *keeper) started(g *generation, took time.Duration) {
 	k.generations++
 	k.ran, g.number = true, k.generations
-	k.lastHealth = sdk.StatusOK
+	k.lastHealth, k.better = sdk.StatusOK, 0
 	k.current.Store(g)
 	spec, applied := k.spec.Load(), g.process.Applied()
 	k.update(func(s *IslandStatus) {
@@ -346,11 +347,20 @@ func (k *keeper) obey(c command) {
 	c.reply <- nil
 }
 
+// betterAfter is how many answers in a row must be better than what was told before it is told that they are.
+const betterAfter = 3
+
 // judge notes what the island says about its health, and tells when it gets worse or better.
 func (k *keeper) judge(g *generation, health sdk.Health) {
 	k.update(func(s *IslandStatus) { s.Health = health })
 	before := k.lastHealth
-	k.lastHealth = health.Status
+	if health.Status != before && sdk.Worst(health.Status, before) == before {
+		// What gets worse is told at once. What seems better has to last, so that an island in two minds says so once.
+		if k.better++; k.better < betterAfter {
+			return
+		}
+	}
+	k.lastHealth, k.better = health.Status, 0
 	switch {
 	case health.Status == before:
 	case health.Status == sdk.StatusFailed:

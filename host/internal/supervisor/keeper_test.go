@@ -280,6 +280,30 @@ func TestHealthIsToldOnceEachWay(t *testing.T) {
 	}
 }
 
+func TestAnIslandInTwoMindsSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) { f.roles["mood"] = nil }).started()
+		p := b.farm.latest("mood")
+		say := func(h sdk.Health) {
+			p.health.Store(&h)
+			time.Sleep(7 * time.Second) // Asked every five, it is never well three times in a row.
+		}
+		for range 20 {
+			say(sdk.Failed("no disk"))
+			say(sdk.Healthy())
+		}
+		const line = "[ERROR] Unknown component health check failed: mood"
+		if got := b.log.count(line); got != 1 || b.log.count("well again") != 0 {
+			t.Errorf("it is told %d times:\n%s", got, b.log)
+		}
+		time.Sleep(time.Minute)
+		if got := b.log.count("[INFO]  Island reports that it is well again"); got != 1 {
+			t.Errorf("%d lines of the way back:\n%s", got, b.log)
+		}
+	})
+}
+
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ func TestOptions(t *testing.T) {
 		{"defaults", nil, ""},
 		{"chosen", []string{"--only", "warm, cold", "--pairs", "3", "--phase", "100ms", "--json"}, ""},
 		{"an argument", []string{"warm"}, `"warm" is no flag`},
-		{"no such section", []string{"--only", "luke"}, "the sections are warm, cold, starts, crowd, fanout"},
+		{"no such section", []string{"--only", "luke"}, "the sections are warm, cold, starts, crowd, overload, fanout"},
 		{"too few pairs", []string{"--pairs", "0"}, "--pairs wants 1 to 1000, not 0"},
 		{"too short", []string{"--phase", "1ms"}, "--phase wants 50 to 60000, not 1"},
 		{"too many symbols", []string{"--cold", "99"}, "--cold wants 1 to 24"},
@@ -52,7 +52,7 @@ func TestOptions(t *testing.T) {
 func TestNothingBuilt(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
-	const built = "warm,cold,starts,crowd" // What needs something that make build makes.
+	const built = "warm,cold,starts,crowd,overload" // What needs something that make build makes.
 	if code := run(t.Context(), []string{"--bin", t.TempDir(), "--only", built, "--json"}, nil, &out, &errs); code != exitUnmeasured {
 		t.Errorf("exit status %d: %s", code, &errs)
 	}

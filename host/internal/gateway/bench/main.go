@@ -53,6 +53,7 @@ type options struct {
 	cold         int
 	starts       int
 	crowd        int
+	flood        int
 	loads        []feedLoad
 	turns        int
 	turn         time.Duration
@@ -80,6 +81,7 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 	flags.IntVar(&o.cold, "cold", 12, fmt.Sprintf("how many cold reports to ask for, 1 to %d; beyond 12 a source's own budget is used up", len(coldSymbols)))
 	flags.IntVar(&o.starts, "starts", 10, "how many hosts to start and to crash, 1 to 100")
 	flags.IntVar(&o.crowd, "crowd", 1000, "how many ask for one cold report at once, 2 to 10000")
+	flags.IntVar(&o.flood, "flood", 20_000, "cold requests per second beside a warm client, 100 to 100000")
 	loads := flags.String("loads", "1000x10,5000x10,10000x10,1000x200,1000x"+flatOut,
 		"the `LOADS` of the fan-out, clients x updates per second, separated by commas")
 	flags.IntVar(&o.turns, "turns", 3, "how often the servers of the fan-out take turns under each load, 1 to 100")
@@ -116,6 +118,7 @@ func readOptions(args []string, errs io.Writer) (options, error) {
 		{"cold", o.cold, 1, len(coldSymbols)},
 		{"starts", o.starts, 1, 100},
 		{"crowd", o.crowd, 2, 10_000},
+		{"flood", o.flood, 100, 100_000},
 		{"turns", o.turns, 1, 100},
 		{"turn", int(o.turn.Milliseconds()), 50, 60_000},
 		{"audience", o.audience, 4, mostListeners},
@@ -142,6 +145,7 @@ func sections() []section {
 		{"cold", (*bench).cold},
 		{"starts", (*bench).starts},
 		{"crowd", (*bench).crowd},
+		{"overload", (*bench).overload},
 		{"fanout", (*bench).fanout},
 	}
 }
