@@ -84,7 +84,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 # same tests with smaller figures are part of make test.
 .PHONY: chaos
 chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everything, with full figures (CHAOS picks tests)
-	ISLANDS_CHAOS=full $(TOOL)/gotestsum --format testname -- -race -timeout 90m -count 1 -run '$(or $(CHAOS),^TestChaos)' ./host/internal/e2e
+	ISLANDS_CHAOS=full $(TOOL)/gotestsum --format testname -- -race -timeout 90m -count 1 -run '$(or $(CHAOS),^Test(Chaos|NothingDelivered))' ./host/internal/e2e
 
 .PHONY: readme
 readme: build test-deps ## Run the commands of the README

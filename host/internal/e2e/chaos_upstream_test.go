@@ -74,6 +74,10 @@ func TestChaosUpstreams(t *testing.T) {
 	start := h.pids(t)
 	feed := startEar(t, h)
 	figures := &witness{}
+	// Something is remembered before the weather turns.
+	for _, path := range []string{"/api/market-data/btc", "/api/crypto-report/btc", "/api/candles/btc?interval=1d&limit=30"} {
+		figures.ask(t.Context(), t, h, path)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var askers sync.WaitGroup
 	symbols := []string{"btc", "eth", "sol", "bnb", "xrp", "ada", "doge", "link"}
