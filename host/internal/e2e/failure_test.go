@@ -54,6 +54,7 @@ func TestSourceFaults(t *testing.T) {
 
 // TestAllSourcesDown serves what is remembered, marked stale, and refuses the rest politely.
 func TestAllSourcesDown(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": shortLived(t)})
 	h.ok(t, "/api/crypto-report/btc")
