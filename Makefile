@@ -19,7 +19,7 @@ EXAMPLE_ISLANDS ?= $(patsubst %/main.go,./%,$(shell grep -ls '"github.com/servic
 # unpacked archive builds as a clone does.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w'
 
-TOOLS := golangci-lint gofumpt gotestsum buf
+TOOLS := golangci-lint gofumpt gotestsum buf govulncheck
 TOOL  := .tools/bin
 
 # The folders of the tree that hold Go.
@@ -50,7 +50,7 @@ validate: build ## Check islands.hcl against the islands' own manifests
 
 .PHONY: test
 test: test-deps build $(TOOL)/gotestsum ## Run every test with the race detector, real Redis and Postgres included
-	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 9m -p 2 $(TESTFLAGS) $(PACKAGES)
+	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: test-deps
 test-deps: ## Install the servers and the C compiler that the tests need (Debian, as root), or say how
@@ -79,6 +79,12 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 		echo "$$file $$target"
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null
 	done < <(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(SOURCES) | sed 's/func //')
+
+# The whole of what must not take it down, with full figures: hosts and islands have the race detector too, so give it an hour. The
+# same tests with smaller figures are part of make test.
+.PHONY: chaos
+chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everything, with full figures (CHAOS picks tests)
+	ISLANDS_CHAOS=full $(TOOL)/gotestsum --format testname -- -race -timeout 90m -count 1 -run '$(or $(CHAOS),^Test(Chaos|NothingDelivered))' ./host/internal/e2e
 
 .PHONY: readme
 readme: build test-deps ## Run the commands of the README
@@ -111,6 +117,17 @@ check-generate: ## Check that the generated code is what generate writes
 proto-lint: $(TOOL)/buf ## Check the contract in protobuf
 	cd sdk/proto && ../../$(TOOL)/buf lint
 
+# The database is on the network. What cannot be asked within ten seconds is not waited for, and says so.
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: govulncheck
+govulncheck: $(TOOL)/govulncheck ## Look for known holes in what is built on, where their database can be reached
+	@if curl -fsS --max-time 10 -o /dev/null $(VULNDB)/index/modules.json; then
+		$(TOOL)/govulncheck -db $(VULNDB) -test $(PACKAGES)
+	else
+		echo 'govulncheck: the database $(VULNDB) cannot be reached; nothing was checked' >&2
+	fi
+
 .PHONY: tidy
 tidy: ## Check that go.mod and go.sum hold what is used, unaltered
 	$(GO) mod tidy -diff
@@ -124,7 +141,7 @@ cross: ## Check that everything builds elsewhere (CROSS)
 	done
 
 .PHONY: check
-check: tidy build lint check-generate proto-lint validate test readme cross ## Everything that must hold before a change lands
+check: tidy build lint check-generate proto-lint govulncheck validate test readme cross ## Everything that must hold before a change lands
 
 .PHONY: tools
 tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin

@@ -55,7 +55,7 @@ var homes = []struct {
 	{
 		libraries: []string{"github.com/jackc"},
 		folders:   []string{"plugins/postgres-store"},
-		tests:     []string{"sdk/islandtest/servers"},
+		tests:     []string{"sdk/islandtest/servers", "host/internal/e2e"},
 		reason:    "Postgres belongs to the island that owns it; swapping the store must not touch anything else",
 	},
 	{

@@ -196,8 +196,8 @@ func specsOf(cfg *config.Config, dataDir string) []supervisor.Spec {
 	}
 	for i, island := range cfg.Islands {
 		specs[i] = supervisor.Spec{
-			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Enabled: island.Enabled, Path: island.Binary,
-			SHA256: island.SHA256, Env: island.Env, Settings: island.Settings,
+			Name: island.Name, Kind: island.Manifest.Name, Layer: island.Layer, Roles: island.Manifest.Roles, Enabled: island.Enabled,
+			Path: island.Binary, SHA256: island.SHA256, Env: island.Env, Settings: island.Settings,
 			Restart: supervisor.Restart(island.Restart), Health: supervisor.Health(island.Health),
 			Limits: process.Limits{
 				Memory: uint64(island.Limits.Memory), Processors: island.Limits.Processors, Files: uint64(island.Limits.Files),

@@ -292,8 +292,13 @@ func (i *insight) IslandHealth(ctx context.Context, name string) (any, sdk.Statu
 // IslandMetrics implements gateway.Insight.
 func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 	metrics, err := i.metrics(ctx, name)
-	if err != nil {
+	reason := ""
+	switch kind := sdk.KindOf(err); {
+	case err == nil:
+	case kind == sdk.NotFound || kind == sdk.Unavailable || ctx.Err() != nil:
 		return nil, err
+	default: // The fault is the island's; what the host counts of it is to be had all the same.
+		reason = "does not answer: " + kind.String()
 	}
 	if metrics == nil {
 		metrics = sdk.Metrics{}
@@ -301,10 +306,12 @@ func (i *insight) IslandMetrics(ctx context.Context, name string) (any, error) {
 	return struct {
 		Name    string      `json:"name"`
 		Metrics sdk.Metrics `json:"metrics"`
+		// Reason why there are no metrics of a running island, absent where there are.
+		Reason string `json:"reason,omitempty"`
 		// Rejected counts what the island answered and was not taken, by reason: the host's own count.
 		Rejected  map[string]uint64 `json:"rejected"`
 		Behaviour behaviour         `json:"behaviour"`
-	}{name, metrics, i.h.rejected(name), i.h.behaviour(name)}, nil
+	}{name, metrics, reason, i.h.rejected(name), i.h.behaviour(name)}, nil
 }
 
 // behaviour is how an island keeps up, as the host sees it.

@@ -89,7 +89,7 @@ func errorFromWire(err error) error {
 	}
 	for _, detail := range st.Details() {
 		if f, ok := detail.(*pb.Failure); ok && f.GetKind() >= pb.Kind_KIND_INTERNAL {
-			out := &sdk.Error{Kind: sdk.Kind(f.GetKind() - 1), Message: f.GetMessage(), Setting: f.GetSetting()}
+			out := &sdk.Error{Kind: sdk.Kind(f.GetKind() - 1), Message: words(f.GetMessage(), 2*maxMessage), Setting: words(f.GetSetting(), maxName)}
 			if f.GetRetryAfter() != nil {
 				out.RetryAfter = f.GetRetryAfter().AsDuration()
 			}
@@ -101,7 +101,7 @@ func errorFromWire(err error) error {
 	if !ok {
 		kind = sdk.Internal
 	}
-	return &sdk.Error{Kind: kind, Message: st.Message(), Err: contextCause(kind)}
+	return &sdk.Error{Kind: kind, Message: words(st.Message(), 2*maxMessage), Err: contextCause(kind)}
 }
 
 // contextCause keeps errors.Is(err, context.Canceled) and its sibling true across the wire.

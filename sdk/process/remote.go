@@ -140,7 +140,7 @@ func (r *remote) Metrics(ctx context.Context) (sdk.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return each(resp.GetMetrics(), metricFromWire), nil
+	return metricsFromWire(resp.GetMetrics()), nil
 }
 
 // Shutdown implements sdk.IslandComponent.

@@ -100,9 +100,10 @@ func manifestToWire(m sdk.Manifest) *pb.Manifest {
 
 func manifestFromWire(m *pb.Manifest) sdk.Manifest {
 	return sdk.Manifest{
-		Name: m.GetName(), Version: m.GetVersion(), Layer: sdk.Layer(min(m.GetLayer(), 255)), Description: m.GetDescription(),
-		Protocol: sdk.Protocol{Major: int(m.GetProtocolMajor()), Minor: int(m.GetProtocolMinor())},
-		Roles:    each(m.GetRoles(), func(r string) sdk.Role { return sdk.Role(r) }),
+		Name: words(m.GetName(), maxName), Version: words(m.GetVersion(), maxName), Layer: sdk.Layer(min(m.GetLayer(), 255)),
+		Description: m.GetDescription(),
+		Protocol:    sdk.Protocol{Major: int(m.GetProtocolMajor()), Minor: int(m.GetProtocolMinor())},
+		Roles:       each(m.GetRoles(), func(r string) sdk.Role { return sdk.Role(r) }),
 		Settings: each(m.GetSettings(), func(s *pb.Setting) sdk.Setting {
 			return sdk.Setting{
 				Name: s.GetName(), Type: sdk.SettingType(s.GetType()), Default: s.GetDefault(), Doc: s.GetDoc(),
@@ -154,14 +155,14 @@ func detailsToWire(details map[string]any) *structpb.Struct {
 }
 
 func healthFromWire(h *pb.HealthResponse) sdk.Health {
+	parts := h.GetParts()
 	return sdk.Health{
-		Status: statusFromWire(h.GetStatus()), Reason: h.GetReason(),
-		Parts: each(h.GetParts(), func(p *pb.Part) sdk.Part {
-			part := sdk.Part{Name: p.GetName(), Status: statusFromWire(p.GetStatus()), Reason: p.GetReason()}
-			if p.GetDetails() != nil {
-				part.Details = p.GetDetails().AsMap()
+		Status: statusFromWire(h.GetStatus()), Reason: words(h.GetReason(), maxReason),
+		Parts: each(parts[:min(len(parts), maxParts)], func(p *pb.Part) sdk.Part {
+			return sdk.Part{
+				Name: words(p.GetName(), maxName), Status: statusFromWire(p.GetStatus()), Reason: words(p.GetReason(), maxReason),
+				Details: detailsFromWire(p.GetDetails()),
 			}
-			return part
 		}),
 	}
 }

@@ -48,6 +48,7 @@ func (h *host) appliedTo(t *testing.T) map[string]applied {
 // TestIslandsAreConfined starts the shipped composition on a data folder that the host makes itself, twice: every island is
 // bound to its own files and, under root, is a user of its own whose files are found again.
 func TestIslandsAreConfined(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		return // Nothing confines an island elsewhere, and "islands inspect" says so.
 	}
@@ -96,6 +97,7 @@ func TestIslandsAreConfined(t *testing.T) {
 // TestHostWithoutPrivileges runs the shipped composition as nobody, when this is root: nothing of it needs root, and islands
 // are confined just so, as the same user.
 func TestHostWithoutPrivileges(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		return // Then all the other tests run so.
 	}

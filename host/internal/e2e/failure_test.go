@@ -16,6 +16,7 @@ import (
 
 // TestSourceFaults breaks CoinGecko in every way it is known to break: the report comes from Binance.
 func TestSourceFaults(t *testing.T) {
+	t.Parallel()
 	faults := map[string]string{
 		"429 as JSON":      `{"service":"coingecko","kind":"status","status":429,"body":"json"}`,
 		"429 as HTML":      `{"service":"coingecko","kind":"status","status":429,"body":"html","retry_after":"30"}`,
@@ -53,6 +54,7 @@ func TestSourceFaults(t *testing.T) {
 
 // TestAllSourcesDown serves what is remembered, marked stale, and refuses the rest politely.
 func TestAllSourcesDown(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": shortLived(t)})
 	h.ok(t, "/api/crypto-report/btc")
@@ -85,6 +87,7 @@ func TestAllSourcesDown(t *testing.T) {
 
 // TestSilentSources asks a host whose upstreams accept and never answer: it is refused in time, told when to come back.
 func TestSilentSources(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	m.fault(t, `{"service":"*","kind":"silence"}`)
 	h := startHost(t, m, nil)
@@ -118,6 +121,7 @@ func shortLived(t *testing.T) string {
 
 // TestNoNetwork starts a host whose upstreams cannot be reached: it starts, says so, and answers at once.
 func TestNoNetwork(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, nil, map[string]string{"COINGECKO_URL": "http://127.0.0.1:1", "BINANCE_URL": "http://127.0.0.1:1", "BINANCE_STREAM_URL": "ws://127.0.0.1:1"})
 	began := time.Now()
 	r := h.get(t, "/api/crypto-report/btc")
@@ -137,6 +141,7 @@ func TestNoNetwork(t *testing.T) {
 
 // TestKilledIslands kills each island in turn while warm reports are asked for: none fails, and the island is back.
 func TestKilledIslands(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	h.ok(t, "/api/crypto-report/btc")
@@ -251,6 +256,7 @@ func TestSecondHost(t *testing.T) {
 
 // TestThirdPartyIsland adds the forty-line source of the examples by a block in the configuration.
 func TestThirdPartyIsland(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	text, err := os.ReadFile("../../../islands.hcl")
 	if err != nil {

@@ -5,12 +5,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +36,20 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		bin = dir
+		// Most tests wait for most of their time, for timers and for what processes do.
+		flag.Parse()
+		if at := flag.Lookup("test.parallel"); at != nil && at.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+			if err := at.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))); err != nil {
+				return fail(err)
+			}
+		}
 		if err := build(dir); err != nil {
 			return fail(err)
+		}
+		for _, dir := range []string{dir, filepath.Join(dir, "plugins")} { // Some hosts are of another user.
+			if err := os.Chmod(dir, 0o755); err != nil {
+				return fail(err)
+			}
 		}
 		status := m.Run()
 		if err := goleak.Find(); err != nil && status == 0 {
@@ -50,7 +65,8 @@ func fail(err error) int {
 	return 1
 }
 
-// build makes every program, without symbols, as the Makefile does.
+// build makes every program, without symbols, as the Makefile does; those of the project itself with the race detector
+// where the tests run at length. What a limit of memory is tried on goes without it, because it takes more than any limit.
 func build(dir string) error {
 	plugins := filepath.Join(dir, "plugins")
 	if err := os.MkdirAll(plugins, 0o700); err != nil {
@@ -58,12 +74,17 @@ func build(dir string) error {
 	}
 	for _, args := range [][]string{
 		{"-o", filepath.Join(dir, "islands"), "./host"},
-		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
 		{"-o", plugins + "/", "./plugins/...", "./examples/fear-greed"},
+		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
+		{"-o", plugins + "/", "./host/internal/e2e/testdata/trouble", "./sdk/process/testdata/raw"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, args...)...)
+		flags, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, "0"
+		if full && !strings.Contains(args[len(args)-1], "marketsim") && !strings.Contains(args[len(args)-1], "testdata") {
+			flags, cgo = append(flags, "-race"), "1"
+		}
+		cmd := exec.Command("go", append(flags, args...)...)
 		cmd.Dir = "../../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w\n%s", args, err, out)
 		}
@@ -107,14 +128,22 @@ func launch(t *testing.T, env map[string]string, name string, args ...string) *p
 	_ = write.Close()
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		lines := bufio.NewScanner(read)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.lines = append(p.lines, lines.Text())
-			close(p.more)
-			p.more = make(chan struct{})
-			p.mu.Unlock()
+		for lines := bufio.NewReaderSize(read, 1<<20); ; {
+			piece, err := lines.ReadSlice('\n')
+			line := strings.TrimRight(string(piece), "\r\n")
+			for long := err; errors.Is(long, bufio.ErrBufferFull); { // A program that is not read would wait.
+				_, long = lines.ReadSlice('\n')
+			}
+			if line != "" {
+				p.mu.Lock()
+				p.lines = append(p.lines, line)
+				close(p.more)
+				p.more = make(chan struct{})
+				p.mu.Unlock()
+			}
+			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+				return
+			}
 		}
 	})
 	go func() {
@@ -127,6 +156,9 @@ func launch(t *testing.T, env map[string]string, name string, args ...string) *p
 		_ = read.SetReadDeadline(time.Now().Add(time.Second))
 		reading.Wait()
 		_ = read.Close()
+		if races := p.said("DATA RACE"); races > 0 {
+			t.Errorf("%s and what it started had %d data races", name, races)
+		}
 		if t.Failed() {
 			said := slices.DeleteFunc(p.tail(300), func(line string) bool { return strings.Contains(line, "completed successfully") })
 			t.Logf("%s said:\n%s", name, strings.Join(said, "\n"))
@@ -144,7 +176,7 @@ func (p *program) tail(n int) []string {
 // says waits until a line holds every one of the texts and returns it.
 func (p *program) says(t *testing.T, texts ...string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Duration(scaled(20, 90)) * time.Second)
 	for from := 0; ; {
 		p.mu.Lock()
 		lines, more := p.lines[from:], p.more
@@ -184,8 +216,8 @@ func (p *program) stop(t *testing.T) int {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
-		t.Fatal("did not stop within 20 s of SIGTERM")
+	case <-time.After(time.Duration(scaled(20, 60)) * time.Second):
+		t.Fatal("did not stop in time after SIGTERM")
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

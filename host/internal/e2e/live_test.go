@@ -110,6 +110,7 @@ func (l *listener) say(text string) {
 // TestLiveFeed listens to the shipped composition over WebSocket and as an event stream: a welcome, snapshots, then updates
 // at least once a second, each of which the cache holds before a client has it.
 func TestLiveFeed(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	t.Run("websocket", func(t *testing.T) {
@@ -227,6 +228,7 @@ func calmPolls(text string) string {
 // TestFeedFaults breaks Binance in every way: the feed goes on from CoinGecko's poll and returns, without a duplicate and
 // without a price that goes back in time.
 func TestFeedFaults(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, faults string
 		// taken is whether CoinGecko has to take over before Binance is healed.

@@ -72,6 +72,8 @@ type ear struct {
 	t    *testing.T
 	l    *listener
 	done chan struct{}
+	// moves is whether the feed may begin another epoch, which it does with a snapshot.
+	moves bool
 
 	mu     sync.Mutex
 	ticks  int
@@ -82,7 +84,13 @@ type ear struct {
 // startEar listens from now on until stop.
 func startEar(t *testing.T, h *host) *ear {
 	t.Helper()
-	e := &ear{t: t, l: h.listen(t, "?channels=ticker:*"), done: make(chan struct{})}
+	return startEarThat(t, h, false)
+}
+
+// startEarThat listens as startEar does, also, if it moves, from one epoch of the feed to the next.
+func startEarThat(t *testing.T, h *host, moves bool) *ear {
+	t.Helper()
+	e := &ear{t: t, l: h.listen(t, "?channels=ticker:*"), done: make(chan struct{}), moves: moves}
 	last := e.l.await("snapshot", "ticker:*", 30*time.Second)
 	newest := map[string]time.Time{}
 	for symbol, q := range last.quotes(t) {
@@ -111,6 +119,8 @@ func (e *ear) hear(text []byte, last message, newest map[string]time.Time) messa
 	case err != nil:
 		e.faults = append(e.faults, err.Error())
 		return last
+	case m.Channel == "ticker:*" && m.Type == "snapshot" && m.Epoch != last.Epoch && e.moves:
+		return m
 	case m.Channel == "ticker:*" && m.Type == "snapshot" && m.Epoch == last.Epoch && m.Seq >= last.Seq:
 		return m // A symbol has left the feed: it stands for what was under way.
 	case m.Channel != "ticker:*" || m.Type == "snapshot":

@@ -13,6 +13,7 @@ import (
 // TestReloadBySignalAndWatch reloads without the command line: by SIGHUP, then by the change of the file alone, several at
 // once and with a mistake in between.
 func TestReloadBySignalAndWatch(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	c := newComposition(t)
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path, "LOG_LEVEL": ""})

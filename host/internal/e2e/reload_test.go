@@ -93,6 +93,7 @@ const (
 // TestReload changes the configuration again and again while warm reports are asked for, quotes are loaded and the feed is
 // listened to: no request fails, no tick is lost and none comes twice, and no island is replaced whose block is the same.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	c := newComposition(t)
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
@@ -305,6 +306,7 @@ func (h *host) postAdmin(t *testing.T, path string) (int, string) {
 
 // TestReloadRefused reloads what cannot be: the host goes on as it is, and says what is wrong.
 func TestReloadRefused(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	c := newComposition(t)
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
@@ -363,6 +365,7 @@ func TestReloadRefused(t *testing.T) {
 // TestReloadTakesABuildIn replaces the binary under an unchanged block: nothing happens by itself, not even in a crash, and a
 // reload takes it in. Several at once come one after the other.
 func TestReloadTakesABuildIn(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	c := newComposition(t)
 	path := copyProgram(t, "report-generator")

@@ -116,6 +116,7 @@ func TestRoutes(t *testing.T) {
 // TestReportEndToEnd walks the whole road, in both set-ups: a cold report from a simulated CoinGecko, remembered under
 // crypto_report_btc, promoted from L2 to L1, and back after a restart without another call.
 func TestReportEndToEnd(t *testing.T) {
+	t.Parallel()
 	setups := map[string]func(t *testing.T) (env map[string]string, redis string){
 		"embedded": func(*testing.T) (map[string]string, string) { return map[string]string{}, "" },
 		"redis and postgres": func(t *testing.T) (map[string]string, string) {
@@ -206,6 +207,7 @@ func redisSays(t *testing.T, addr string, words ...string) string {
 
 // TestInvalidation forgets by key and by pattern on one host, and the other host on the same Redis forgets too.
 func TestInvalidation(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	env := map[string]string{"REDIS_URL": servers.Redis(t).URL()}
 	a, b := startHost(t, m, env), startHost(t, m, env)
@@ -255,6 +257,7 @@ func TestInvalidation(t *testing.T) {
 // TestInvalidationUnheard invalidates while one of two hosts with stores of their own is away: what it still has in its
 // store must not come back.
 func TestInvalidationUnheard(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	redis := servers.Redis(t).URL()
 	away := map[string]string{"REDIS_URL": redis, "ISLANDS_DATA_DIR": dataDir(t)}

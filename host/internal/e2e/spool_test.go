@@ -91,6 +91,7 @@ func (h *host) spooled(t *testing.T) float64 {
 // TestNothingDeliveredIsLost takes the database away while the feed runs, kills the host and its store in the middle, and
 // counts: every quote that a client has heard is stored in the end.
 func TestNothingDeliveredIsLost(t *testing.T) {
+	t.Parallel()
 	t.Run("postgres", func(t *testing.T) {
 		pg := servers.Postgres(t)
 		m := startMarket(t)

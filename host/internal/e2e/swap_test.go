@@ -60,6 +60,7 @@ func copyProgram(t *testing.T, name string) string {
 // TestSwap replaces every island while warm reports are asked for and the feed is listened to: no request fails, no tick
 // is lost and none comes twice. A binary that cannot take over is refused, and the island goes on.
 func TestSwap(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	requests := startLoad(t, h, 3, "/api/crypto-report/btc", "/api/market-data/eth", "/health/live")
@@ -129,6 +130,7 @@ func TestSwap(t *testing.T) {
 // TestCrashReports freezes and kills an island: the report of each has what an operator needs, and is there after a restart
 // of the host; strangers see no more than that it crashed.
 func TestCrashReports(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	quick := edited(t, func(text string) string {
 		return strings.Replace(text, `binary = "plugins/report-generator"`, `binary = "plugins/report-generator"
@@ -190,6 +192,7 @@ func TestCrashReports(t *testing.T) {
 
 // TestLostSocket removes an island's socket file: the island is replaced, and nobody who asks notices.
 func TestLostSocket(t *testing.T) {
+	t.Parallel()
 	m := startMarket(t)
 	h := startHost(t, m, nil)
 	pid := h.pids(t)["report-generator"]

@@ -114,9 +114,14 @@ func checkManifest(spec *Spec, m sdk.Manifest) error {
 		return sdk.Errorf(sdk.InvalidArgument, "its binary %s is the island %q, not %q", spec.Path, m.Name, spec.Kind)
 	case m.Layer != spec.Layer:
 		return sdk.Errorf(sdk.InvalidArgument, "it belongs in layer %s, not %s", m.Layer, spec.Layer)
-	default:
-		return nil
 	}
+	for _, role := range spec.Roles {
+		if !m.Has(role) {
+			return sdk.Errorf(sdk.InvalidArgument, "it has no role %q any more, which the configuration was checked against: "+
+				"islands reload checks it anew", role)
+		}
+	}
+	return nil
 }
 
 // endsSoon reports whether a process that failed a call is about to be gone, which the call may notice first.

@@ -21,6 +21,8 @@ type Spec struct {
 	Kind string
 	// Layer that the island's manifest must have.
 	Layer sdk.Layer
+	// Roles that the island's manifest must have: those it had when the configuration was checked against it.
+	Roles []sdk.Role
 	// Enabled is whether the island is to run at all.
 	Enabled bool
 	// Path of the binary.
@@ -177,6 +179,6 @@ func (s *Spec) memoryLimit() string {
 // kept alive may differ.
 func (s *Spec) same(other *Spec) bool {
 	a, b := *s, *other
-	a.Restart, a.Health, a.overridden = b.Restart, b.Health, b.overridden
+	a.Restart, a.Health, a.Roles, a.overridden = b.Restart, b.Health, b.Roles, b.overridden
 	return reflect.DeepEqual(a, b)
 }

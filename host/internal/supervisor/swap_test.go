@@ -23,7 +23,7 @@ func (b *bench) answers(name string) (stop func() int) {
 	var asking sync.WaitGroup
 	answered := 0
 	asking.Go(func() {
-		for ctx.Err() == nil {
+		for first := true; first || ctx.Err() == nil; first = false { // Once at least, however soon it is stopped.
 			island, err := b.Island(name)
 			if err != nil {
 				b.t.Errorf("nobody answers for %q: %v", name, err)
@@ -130,6 +130,10 @@ func TestASwapThatFailsChangesNothing(t *testing.T) {
 			p.manifest.Name = "weather"
 			return nil
 		}, sdk.InvalidArgument, `"weather"`},
+		{"lost a role", func(p *fakeProcess) error {
+			p.manifest.Roles = []sdk.Role{sdk.RoleSentiment}
+			return nil
+		}, sdk.InvalidArgument, `"quotes"`},
 		{"settings", func(p *fakeProcess) error {
 			p.initialize = func(context.Context, sdk.Config) error { return sdk.Errorf(sdk.InvalidArgument, "no such setting") }
 			return nil
@@ -164,9 +168,9 @@ func TestASwapThatFailsChangesNothing(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					broken := true
-					b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood"}}, func(f *fakeFarm, _ *Options) {
+					b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood", Roles: []sdk.Role{sdk.RoleQuotes}}}, func(f *fakeFarm, _ *Options) {
 						f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
-							p.manifest.StopFirst = stopFirst
+							p.manifest.StopFirst, p.manifest.Roles = stopFirst, []sdk.Role{sdk.RoleQuotes, sdk.RoleStream}
 							if n == 2 && broken {
 								return test.change(p)
 							}
