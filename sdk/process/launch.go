@@ -319,6 +319,10 @@ func (p *Process) Kill() {
 // maxManifest bounds what describe may print.
 const maxManifest = 1 << 20
 
+// describeGrace bounds the reading of what a program has printed once it is gone: on a busy machine it may take a while until
+// anybody reads, and only what the program left behind holds its output open longer.
+const describeGrace = 5 * time.Second
+
 // Describe runs `path describe` and returns the manifest, without starting the island. The file must have that SHA-256
 // (lower-case hex) unless it is empty. Errors are InvalidArgument.
 func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error) {
@@ -332,7 +336,7 @@ func Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error
 	cmd := exec.Command(path, "describe") //nolint:noctx // Its group ends with the context.
 	image.run(cmd)
 	cmd.Env = environment(LaunchOptions{Logger: hclog.NewNullLogger()})
-	cmd.WaitDelay = drainGrace
+	cmd.WaitDelay = describeGrace
 	ownGroup(cmd)
 	var out, errs bounded
 	cmd.Stdout, cmd.Stderr = &out, &errs

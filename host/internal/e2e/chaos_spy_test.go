@@ -71,7 +71,7 @@ func spied(t *testing.T, user int) {
 	if err != nil || len(sockets) == 0 {
 		t.Fatalf("%v, %v", sockets, err)
 	}
-	d.order(t, "spy", "spy "+data+" "+sockets[0])
+	d.order(t, "spy", "spy "+data+" "+strings.Join(sockets, ","))
 	var found map[string]string
 	if err := json.Unmarshal([]byte(d.hear(t, "spy")), &found); err != nil {
 		t.Fatal(err)

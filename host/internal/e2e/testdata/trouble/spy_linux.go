@@ -19,9 +19,10 @@ import (
 	"unsafe"
 )
 
-// spy tries what an island must not be able to do to a host with a data directory and to an island with a socket, and returns as
+// spy tries what an island must not be able to do to a host with a data directory and to the islands with sockets, this one aside, and returns as
 // JSON what became of each try: what it could do, or, after "refused: ", why not.
-func spy(data, socket string) string {
+func spy(data, sockets string) string {
+	socket := another(strings.Split(sockets, ","))
 	run := filepath.Join(data, "run")
 	parent := os.Getppid()
 	results := map[string]string{
@@ -63,6 +64,20 @@ func spy(data, socket string) string {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// another is a socket of another island than this one.
+func another(sockets []string) string {
+	own := os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
+	if folder, err := os.Readlink(own); err == nil {
+		own = folder // It was handed down open.
+	}
+	for _, socket := range sockets {
+		if !strings.HasPrefix(socket, own+"/") {
+			return socket
+		}
+	}
+	return "/nowhere"
 }
 
 // tried is what became of a try.
