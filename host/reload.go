@@ -194,7 +194,7 @@ func (h *host) move(ctx context.Context, cfg *config.Config) {
 	select {
 	case <-settled:
 	case <-time.After(h.reloads.booted.Host.RequestTimeout + time.Second): // Another one takes a restart.
-	case <-ctx.Done():
+	case <-h.reloads.closed: // The host stops, and its clients have been told.
 	}
 }
 
