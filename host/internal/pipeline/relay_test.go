@@ -261,7 +261,6 @@ func TestRelayEndsWithItsCaller(t *testing.T) {
 // slowSource answers quotes after a while, until it has ended: then nobody is there.
 type slowSource struct {
 	*fakeSource
-	under sync.WaitGroup
 	ended atomic.Bool
 	asked atomic.Int64
 }
