@@ -215,6 +215,10 @@ func TestTheLobbyIsSafe(t *testing.T) {
 	}
 	wait.Wait()
 	l.close()
+	// Who is turned away while processors are short is told so after a pause.
+	for deadline := time.Now().Add(20 * time.Second); in.Load()+out.Load() < 8000 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if s := l.status(); in.Load()+out.Load() != 8000 || s.Running != 0 || s.Waiting != 0 {
 		t.Errorf("%d were let in, %d turned away: %+v", in.Load(), out.Load(), s)
 	}
