@@ -67,7 +67,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	}
 	h.opens("run directory", func(context.Context) error { return run.close() })
 	groups := process.OpenCgroups(run.key()) // Before there is any process.
-	janitor, err := startJanitor(run)
+	janitor, err := startJanitor(run, logger.Named("janitor"))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	h.news = newNews(h.hub)
 	h.observer = observe.New(observe.Options{Layers: layersOf(cfg), Logger: logger.Named("observe")})
 	h.supervisor, err = supervisor.New(supervisor.Options{
-		Islands: specsOf(cfg, cfg.Host.DataDir), RunDir: run.path, Cgroups: groups, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed,
+		Islands: specsOf(cfg, cfg.Host.DataDir), RunDir: run.path, Cgroups: groups, CrashDir: filepath.Join(cfg.Host.DataDir, "crashes"), Logger: logger, Observer: h.observer, OnChange: h.changed, OnProcess: janitor.watch,
 	})
 	if err != nil {
 		return nil, err

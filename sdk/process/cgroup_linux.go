@@ -36,7 +36,7 @@ var wanted = []string{"cpu", "memory", "pids"}
 
 // OpenCgroups finds where islands can have control groups, and makes room there: groups that have some below them hold no
 // processes, so the host moves into one of its own. The key tells the groups of this host from those of others; what a
-// former host with it has left is removed. It is to be called before the host starts any process, and at most once.
+// former host with it has left is killed and removed. It is to be called before the host starts any process, and at most once.
 func OpenCgroups(key string) *Cgroups {
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -116,8 +116,12 @@ func prepareCgroups(base, key string) *Cgroups {
 		return &Cgroups{why: fmt.Sprintf("the host's control group %s has no controller of memory", base)}
 	}
 	if left, err := filepath.Glob(filepath.Join(base, c.prefix+"*")); err == nil {
-		for _, group := range left {
-			_ = unix.Rmdir(group) // One that is not empty is somebody's.
+		left = slices.DeleteFunc(left, func(path string) bool { return unix.Rmdir(path) == nil })
+		for _, path := range left { // Its host was killed, and it was not: whoever has the key has the lock of its run directory.
+			(&cgroup{path: path}).kill()
+		}
+		for _, path := range left {
+			(&cgroup{path: path}).remove()
 		}
 	}
 	if _, err := os.Stat(filepath.Join(base, "cgroup.type")); err == nil { // The root alone may hold processes beside groups.

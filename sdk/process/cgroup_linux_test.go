@@ -79,10 +79,22 @@ func TestCgroupsAreDivided(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Two that still have processes.
+	occupied, others := filepath.Join(base, "island-k-store-8"), filepath.Join(base, "island-other-store-8")
+	for _, dir := range []string{occupied, others} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(dir, "cgroup.procs", "4242"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := prepareCgroups(base, "k")
 	if c.why != "" {
 		t.Fatal(c.why)
 	}
+	holds(t, occupied, map[string]string{"cgroup.kill": "1"})
+	holds(t, others, map[string]string{"cgroup.kill": ""})
 	holds(t, base, map[string]string{"cgroup.subtree_control": "+cpu +memory +pids", "host-k/cgroup.procs": strconv.Itoa(os.Getpid())})
 	if _, err := os.Stat(stale); !os.IsNotExist(err) {
 		t.Errorf("the stale group: %v", err)

@@ -40,6 +40,8 @@
 //     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
 //     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.
 //   - A lifeline pipe ends with the host, however it dies. The island then shuts down, removes its socket and exits.
+//     What it has started does not: OnProcess tells the host of the group, for somebody who outlives the host to end it, and
+//     control groups that are left are killed when a host with the same key starts.
 //   - go-plugin's own control calls have deadlines, so that stopping a frozen island ends.
 //   - Messages may have 16 MiB both ways; keepalive notices a dead peer after 13 s; a panic in a call is an internal
 //     error of that call and not the end of the island.

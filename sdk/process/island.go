@@ -67,6 +67,10 @@ type LaunchOptions struct {
 	Logger hclog.Logger
 	// Observer watches the calls; nil for none.
 	Observer Observer
+	// OnProcess is told the number of the process, which leads a process group of its own, when it was started, whatever comes of
+	// it, and before anybody waits for its end. What it returns is called when the process has ended and its group was killed.
+	// Neither may take long; nil for none.
+	OnProcess func(pid int) (gone func())
 	// StartTimeout bounds exec to handshake; 10 s when zero.
 	StartTimeout time.Duration
 }

@@ -41,6 +41,10 @@ type islandRunner struct {
 	// applied is how the process was started.
 	applied Applied
 
+	// onProcess is told of the process, and gone when its group is; nil for nobody.
+	onProcess func(pid int) (gone func())
+	gone      func()
+
 	started time.Time
 	tail    tail
 	stacks  stacks
@@ -59,7 +63,8 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 	var own []string
 	r := &islandRunner{
 		cmd: cmd, flood: flood, name: opts.Name, image: image, limits: opts.Limits, groups: opts.Cgroups, reach: reach, ended: make(chan struct{}),
-		applied: Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
+		onProcess: opts.OnProcess,
+		applied:   Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
 	ownGroup(cmd)
 	if reach != nil {
@@ -192,6 +197,9 @@ func (r *islandRunner) start() (err error) {
 			logLine(r.flood, line)
 		})
 	})
+	if r.onProcess != nil {
+		r.gone = r.onProcess(r.cmd.Process.Pid)
+	}
 	go r.wait()
 	return nil
 }
@@ -208,6 +216,9 @@ func (r *islandRunner) wait() {
 	// Grandchildren would hold the pipes open, and go on without anyone who knows of them.
 	killGroup(r.cmd.Process.Pid)
 	r.group.kill()
+	if r.gone != nil {
+		r.gone()
+	}
 	_ = r.lifeline.Close()
 	// Reading goes on until the pipes are empty; one who still holds them open has left the group.
 	deadline := time.Now().Add(drainGrace)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,16 +187,25 @@ func TestKilledIslands(t *testing.T) {
 	t.Logf("%d requests, %d failed", asked.Load(), failed.Load())
 }
 
-// TestKilledHost kills the host: a second later nothing of it is left, and it starts again.
+// TestKilledHost kills the host: a second later nothing of it is left, not even what an island has started, and it starts again.
 func TestKilledHost(t *testing.T) {
-	m := startMarket(t)
-	env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t)}
+	m, d := startMarket(t), startDirector(t, "parent")
+	env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t), "ISLANDS_CONFIG": d.troubled(t, "parent")}
 	h := startHost(t, m, env)
 	h.ok(t, "/api/crypto-report/btc")
 	pids := h.pids(t)
-	if len(pids) != 5 {
+	if len(pids) != 6 {
 		t.Errorf("%d islands: %v", len(pids), pids)
 	}
+	d.order(t, "parent", "child")
+	child, err := strconv.Atoi(d.hear(t, "parent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gone(child) == nil {
+		t.Error("the child of an island does not run")
+	}
+	pids["the child of an island"] = child
 	if err := h.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -109,6 +109,8 @@ type Options struct {
 	// OnChange is told of each change of an island's state, generation or health, in order and one at a time. To a
 	// receiver that falls behind, changes of one island are merged, the newest winning; nil for none.
 	OnChange func(IslandStatus)
+	// OnProcess is told of each process as process.LaunchOptions has it; nil for none.
+	OnProcess func(pid int) (gone func())
 	// OnCrash is told of each crash by the island's keeper and must return soon; nil for none.
 	OnCrash func(Crash)
 	// StartTimeout bounds exec to handshake; 10 s.

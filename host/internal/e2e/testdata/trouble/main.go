@@ -97,6 +97,8 @@ func obey() {
 		case "grandchild": // Of the same group, and away.
 			breed(false)
 			os.Exit(5)
+		case "child": // Of the same group, with the island staying.
+			breed(false)
 		case "runaway": // In a session of its own, and away.
 			breed(true)
 			os.Exit(5)
