@@ -67,6 +67,10 @@ type LaunchOptions struct {
 	Logger hclog.Logger
 	// Observer watches the calls; nil for none.
 	Observer Observer
+	// Redact takes out of what the island says about itself what must not get out: of the texts of its errors, its health,
+	// its metrics and its manifest, but not of data, whose words are what they are. It may learn while the island runs, and
+	// is called by many at once; nil takes out nothing.
+	Redact func(text string) string
 	// StartTimeout bounds exec to handshake; 10 s when zero.
 	StartTimeout time.Duration
 }
