@@ -117,7 +117,7 @@ func startHost(ctx context.Context, cfg *config.Config, file *configFile, logger
 	if err := h.gateway.Start(); err != nil {
 		return nil, err
 	}
-	h.opens("gateway", h.gateway.Shutdown)
+	h.opens(stepGateway, h.gateway.Shutdown)
 	h.runs("warm-up", h.warm)
 	h.opens("reload", h.reloads.close)
 	return h, nil
@@ -167,10 +167,13 @@ func (h *host) runs(name string, run func(ctx context.Context)) {
 func (h *host) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), h.config().Host.ShutdownTimeout)
 	defer cancel()
+	if h.supervisor != nil {
+		h.supervisor.RefuseChanges() // Nobody who waits for one holds up the rest.
+	}
 	var errs []error
 	for i := len(h.opened) - 1; i >= 0; i-- {
 		step, began := h.opened[i], time.Now()
-		if err := step.close(ctx); err != nil {
+		if err := h.close(ctx, step); err != nil {
 			errs = append(errs, fmt.Errorf("close %s: %w", step.name, err))
 		}
 		h.logger.Debug("closed", "step", step.name, "took", time.Since(began).Round(time.Millisecond))
@@ -178,6 +181,19 @@ func (h *host) stop() error {
 	h.opened = nil
 	return errors.Join(errs...)
 }
+
+// close closes a step. The clients get two thirds of the time that is left at most: the islands need some, too.
+func (h *host) close(ctx context.Context, step closer) error {
+	if deadline, ok := ctx.Deadline(); ok && step.name == stepGateway {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
+		defer cancel()
+	}
+	return step.close(ctx)
+}
+
+// stepGateway is the step at which clients are sent away.
+const stepGateway = "gateway"
 
 // changed logs what becomes of an island and tells clients of it.
 func (h *host) changed(s supervisor.IslandStatus) {

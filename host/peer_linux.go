@@ -28,7 +28,8 @@ type procPeers struct {
 //
 // An operator's shell is no descendant of the host, while every island is, and so is whatever an island starts. A process
 // that cut itself off from its parents is told by the process group or session it may still be in, by the environment
-// that islands are started with, and by being the program of an island. One that has left all of that behind looks like
+// that islands are started with, by being the program of an island, and, on Linux, by having given up for good to gain
+// privileges. One that has left all of that behind looks like
 // any other process of this user, and may do what any process of this user may: islands that are not trusted so far have
 // to be of a user of their own.
 func (h *host) peerRefusal() func(pid, uid int) string {
@@ -96,7 +97,22 @@ func (p *procPeers) refuse(pid, uid int) string {
 			return fmt.Sprintf("whose child it is cannot be found out: %v", err)
 		}
 	}
+	if p.renounced(pid) && !p.renounced(p.host) {
+		return "it can gain no privileges, which is how islands and all that they start are"
+	}
 	return p.looksLikeAnIsland(pid)
+}
+
+// renounced reports whether a process has given up for good, for itself and whatever it starts, to gain privileges by a
+// program. Every island has; nothing that it does takes that back.
+func (p *procPeers) renounced(pid int) bool {
+	text, _ := os.ReadFile(p.path(pid, "status")) // What cannot be read says nothing.
+	for line := range bytes.Lines(text) {
+		if value, found := bytes.CutPrefix(line, []byte("NoNewPrivs:")); found {
+			return bytes.Equal(bytes.TrimSpace(value), []byte("1"))
+		}
+	}
+	return false
 }
 
 // looksLikeAnIsland says of a process without relatives what gives it away.

@@ -14,6 +14,7 @@ type fakeProcess struct {
 	pid, parent, group, session int
 	name, program, environment  string
 	hidden                      bool // what it runs cannot be read
+	renounced                   bool
 }
 
 // procOf makes a /proc of processes.
@@ -27,6 +28,10 @@ func procOf(t *testing.T, processes ...fakeProcess) *procPeers {
 		}
 		stat := fmt.Sprintf("%d (%s) S %d %d %d 0 -1 4194304 100\n", p.pid, p.name, p.parent, p.group, p.session)
 		if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(stat), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status := fmt.Sprintf("Name:\tx\nNoNewPrivs:\t%d\nSeccomp:\t0\n", map[bool]int{true: 1}[p.renounced])
+		if err := os.WriteFile(filepath.Join(dir, "status"), []byte(status), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if p.hidden {
@@ -61,6 +66,7 @@ func TestWhoMayUseTheAdminSocket(t *testing.T) {
 		fakeProcess{pid: 206, parent: 1, group: 206, session: 206, name: "cache", program: "/opt/islands/plugins/cache (deleted)"},
 		fakeProcess{pid: 207, parent: 1, group: 207, session: 207, name: "cache", program: "/memfd:cache (deleted)"},
 		fakeProcess{pid: 208, parent: 1, group: 208, session: 208, name: "curl", program: "/usr/bin/curl", environment: "A=b\x00SERVICE_ISLANDS_ISLAND=x"},
+		fakeProcess{pid: 210, parent: 1, group: 211, session: 211, name: "curl", program: "/usr/bin/curl", renounced: true},
 		fakeProcess{pid: 209, parent: 1, group: 209, session: 209, name: "secretive", hidden: true},
 	)
 	for name, tt := range map[string]struct {
@@ -81,6 +87,7 @@ func TestWhoMayUseTheAdminSocket(t *testing.T) {
 		"an orphan of its program":      {206, 1000, "the program of an island"},
 		"a sealed program":              {207, 1000, "the program of an island"},
 		"an orphan of its environment":  {208, 1000, "the environment of an island"},
+		"one that shed all signs":       {210, 1000, "gain no privileges"},
 		"one that lets nobody look":     {209, 1000, "cannot be found out"},
 		"one that is gone":              {998, 1000, "cannot be found out"},
 		"a process without a file stat": {-1, 1000, "cannot be found out"},

@@ -162,7 +162,7 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 	layers := layersOf(before)
 	maps.Copy(layers, layersOf(cfg))
 	h.observer.SetLayers(layers)
-	applied, err := h.supervisor.Apply(ctx, specsOf(cfg, r.booted.Host.DataDir), func() { h.move(ctx, cfg) })
+	applied, err := h.supervisor.Apply(ctx, specsOf(cfg, r.booted.Host.DataDir), func() { h.move(cfg) }) //nolint:contextcheck // Requests and the feed have contexts of their own.
 	if err != nil {
 		h.observer.SetLayers(layersOf(before))
 		return reloaded{}, err
@@ -182,19 +182,19 @@ func (r *reloader) apply(ctx context.Context) (reloaded, error) {
 
 // move makes everybody ask the islands of another configuration: all of them run, those of the former too. It returns when
 // nothing is under way any more that may ask the former, or after as long as a request may take.
-func (h *host) move(ctx context.Context, cfg *config.Config) {
+func (h *host) move(cfg *config.Config) {
 	h.cfg.Store(cfg)
 	h.logger.SetLevel(hclog.LevelFromString(cfg.Host.Log.Level))
 	settled := h.requests.Reconfigure(h.pipelineOptions(cfg))
-	if err := h.gateway.SetReports(formatsOf(cfg)); err != nil { //nolint:contextcheck // Requests have contexts of their own.
+	if err := h.gateway.SetReports(formatsOf(cfg)); err != nil {
 		// The configuration has checked the names, and a reporter has formats.
 		h.logger.Error("the routes of the reports stay as they were", "error", err)
 	}
-	h.feeds.reconfigure(cfg) //nolint:contextcheck // The feed outlives the reload.
+	h.feeds.reconfigure(cfg)
 	select {
 	case <-settled:
 	case <-time.After(h.reloads.booted.Host.RequestTimeout + time.Second): // Another one takes a restart.
-	case <-ctx.Done():
+	case <-h.reloads.closed: // The host stops, and its clients have been told.
 	}
 }
 

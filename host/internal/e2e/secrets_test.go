@@ -62,7 +62,8 @@ func TestSecretsStaySecret(t *testing.T) {
 	})
 	m.fault(t, `{"service":"*","kind":"status","status":401,"body":"text"}`)
 	for _, path := range []string{
-		"/api/crypto-report/btc", "/api/market-data/eth", "/api/crypto-report/sol", "/api/market-data/link", "/health/system", "/health/islands", "/health/cache", "/health/external-apis",
+		"/api/crypto-report/btc", "/api/market-data/eth", "/api/crypto-report/sol", "/api/market-data/link",
+		"/health/system", "/health/islands", "/health/cache", "/health/external-apis",
 		"/health/database", "/metrics/cache", "/metrics/database", "/metrics/performance", "/metrics/islands/cache",
 		"/metrics/islands/coingecko-source", "/metrics/islands/leaky", "/admin/status",
 	} {

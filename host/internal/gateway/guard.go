@@ -56,22 +56,30 @@ func (g *Gateway) bearer(token sdk.Secret) fiber.Handler {
 // refusals count who was kept from the operator's routes.
 type refusals struct{ tokens, peers atomic.Uint64 }
 
-// maxOperators is how many connections the admin socket has at once.
-const maxOperators = 64
+// How many connections the admin socket has at once, how many of those that are refused, and for how long.
+const (
+	maxOperators = 64
+	maxRefused   = 8
+	refusedFor   = 2 * time.Second
+)
 
 // peerDoor is the admin socket. It finds out who connects.
 type peerDoor struct {
 	*net.UnixListener
 	g    *Gateway
 	open atomic.Int64
+	// turned is how many are there that are refused.
+	turned atomic.Int64
 }
 
 // peerConn is a connection to the admin socket.
 type peerConn struct {
 	*net.UnixConn
-	door   *peerDoor
-	why    string // it is refused; empty when it is not
-	closed atomic.Bool
+	door *peerDoor
+	why  string // it is refused; empty when it is not
+	// counted is where it counts.
+	counted *atomic.Int64
+	closed  atomic.Bool
 }
 
 // Close closes the connection. It may be called by several at once.
@@ -79,7 +87,7 @@ func (c *peerConn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
 	}
-	c.door.open.Add(-1)
+	c.counted.Add(-1)
 	return c.UnixConn.Close()
 }
 
@@ -96,12 +104,19 @@ func (d *peerDoor) Accept() (net.Conn, error) {
 			continue
 		}
 		c := &peerConn{UnixConn: conn, door: d}
-		if d.open.Add(1) > maxOperators {
-			d.g.tell("operator refused: there are as many as there may be", "limit", maxOperators)
+		c.why = d.g.judge(conn)
+		open, most := &d.open, int64(maxOperators)
+		if c.why != "" {
+			// Who is refused takes no operator's place, and keeps his own no longer than it takes to tell him.
+			open, most = &d.turned, maxRefused
+			_ = conn.SetDeadline(time.Now().Add(refusedFor)) // It fails only for a connection that is closed.
+		}
+		c.counted = open
+		if open.Add(1) > most {
+			d.g.tell("connection to the admin socket refused: there are as many as there may be", "limit", most)
 			_ = c.Close() // It was never let in.
 			continue
 		}
-		c.why = d.g.judge(conn)
 		return c, nil
 	}
 }

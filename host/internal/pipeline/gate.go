@@ -21,6 +21,8 @@ type gates struct {
 	// calls to an island that may be under way, and how many may wait for one of them to end.
 	calls   func(name string) int
 	waiting int
+	// island returns the stand-in of the generation that runs.
+	island func(name string) (process.Island, error)
 
 	// formats that each report is made in, by name.
 	formats map[string][]string
@@ -100,6 +102,7 @@ func (gs *gates) all() []*gate {
 
 // before puts the gates before the islands of the options.
 func (gs *gates) before(opts *Options) {
+	gs.island = opts.Island
 	if island := opts.Island; island != nil {
 		opts.Island = func(name string) (process.Island, error) {
 			behind, err := island(name)

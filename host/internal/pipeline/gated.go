@@ -13,9 +13,33 @@ type gated struct {
 	gate *gate
 }
 
+// throughTo makes a call through the gate to whichever generation of the island runs by the time the call has its place. One
+// that has just been superseded may be gone before the call reaches it: then its successor is asked.
+func throughTo[T any](ctx context.Context, i gated, call func(ctx context.Context, island process.Island) (T, error)) (T, error) {
+	return through(ctx, i.gate, func(ctx context.Context) (T, error) {
+		island := i.running()
+		out, err := call(ctx, island)
+		if err == nil || sdk.KindOf(err) != sdk.Unavailable || ctx.Err() != nil {
+			return out, err
+		}
+		if next := i.running(); next != island {
+			return call(ctx, next)
+		}
+		return out, err
+	})
+}
+
+// running is the generation of the island that runs, or the one that did when the island was asked for.
+func (i gated) running() process.Island {
+	if island, err := i.gate.island(i.gate.name); err == nil {
+		return island
+	}
+	return i.Island
+}
+
 // Quotes implements sdk.QuoteSource.
 func (i gated) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
-	quotes, err := through(ctx, i.gate, func(ctx context.Context) ([]sdk.Quote, error) { return i.Island.Quotes(ctx, req) })
+	quotes, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) ([]sdk.Quote, error) { return island.Quotes(ctx, req) })
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +50,7 @@ func (i gated) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, 
 
 // Candles implements sdk.CandleSource.
 func (i gated) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
-	candles, err := through(ctx, i.gate, func(ctx context.Context) (sdk.Candles, error) { return i.Island.Candles(ctx, req) })
+	candles, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (sdk.Candles, error) { return island.Candles(ctx, req) })
 	if err != nil {
 		return sdk.Candles{}, err
 	}
@@ -37,7 +61,7 @@ func (i gated) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles
 
 // Global implements sdk.GlobalSource.
 func (i gated) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
-	global, err := through(ctx, i.gate, func(ctx context.Context) (sdk.Global, error) { return i.Island.Global(ctx, req) })
+	global, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (sdk.Global, error) { return island.Global(ctx, req) })
 	if err != nil {
 		return sdk.Global{}, err
 	}
@@ -48,7 +72,9 @@ func (i gated) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, e
 
 // Sentiment implements sdk.SentimentSource.
 func (i gated) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sentiment, error) {
-	sentiment, err := through(ctx, i.gate, func(ctx context.Context) (sdk.Sentiment, error) { return i.Island.Sentiment(ctx, req) })
+	sentiment, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (sdk.Sentiment, error) {
+		return island.Sentiment(ctx, req)
+	})
 	if err != nil {
 		return sdk.Sentiment{}, err
 	}
@@ -59,7 +85,9 @@ func (i gated) Sentiment(ctx context.Context, req sdk.SentimentRequest) (sdk.Sen
 
 // Catalogue implements sdk.CatalogueSource.
 func (i gated) Catalogue(ctx context.Context, req sdk.CatalogueRequest) ([]sdk.Asset, error) {
-	assets, err := through(ctx, i.gate, func(ctx context.Context) ([]sdk.Asset, error) { return i.Island.Catalogue(ctx, req) })
+	assets, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) ([]sdk.Asset, error) {
+		return island.Catalogue(ctx, req)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +110,9 @@ func (i gated) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.
 
 // Lookup implements sdk.Cache.
 func (i gated) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error) {
-	results, err := through(ctx, i.gate, func(ctx context.Context) ([]sdk.Lookup, error) { return i.Island.Lookup(ctx, keys) })
+	results, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) ([]sdk.Lookup, error) {
+		return island.Lookup(ctx, keys)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +126,7 @@ func (i gated) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error) 
 
 // Recall implements sdk.Store.
 func (i gated) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
-	entries, err := through(ctx, i.gate, func(ctx context.Context) ([]sdk.Entry, error) { return i.Island.Recall(ctx, keys) })
+	entries, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) ([]sdk.Entry, error) { return island.Recall(ctx, keys) })
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +138,9 @@ func (i gated) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
 
 // History implements sdk.Store.
 func (i gated) History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error) {
-	page, err := through(ctx, i.gate, func(ctx context.Context) (sdk.HistoryPage, error) { return i.Island.History(ctx, req) })
+	page, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (sdk.HistoryPage, error) {
+		return island.History(ctx, req)
+	})
 	if err != nil {
 		return sdk.HistoryPage{}, err
 	}
@@ -119,7 +151,7 @@ func (i gated) History(ctx context.Context, req sdk.HistoryRequest) (sdk.History
 
 // Report implements sdk.Reporter.
 func (i gated) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, error) {
-	report, err := through(ctx, i.gate, func(ctx context.Context) (sdk.Report, error) { return i.Island.Report(ctx, req) })
+	report, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (sdk.Report, error) { return island.Report(ctx, req) })
 	if err != nil {
 		return sdk.Report{}, err
 	}
@@ -130,23 +162,29 @@ func (i gated) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, e
 
 // Fill implements sdk.Cache.
 func (i gated) Fill(ctx context.Context, entries []sdk.Entry) (int, error) {
-	return through(ctx, i.gate, func(ctx context.Context) (int, error) { return i.Island.Fill(ctx, entries) })
+	return throughTo(ctx, i, func(ctx context.Context, island process.Island) (int, error) { return island.Fill(ctx, entries) })
 }
 
 // Remember implements sdk.Store.
 func (i gated) Remember(ctx context.Context, entries []sdk.Entry) error {
-	_, err := through(ctx, i.gate, func(ctx context.Context) (struct{}, error) { return struct{}{}, i.Island.Remember(ctx, entries) })
+	_, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (struct{}, error) {
+		return struct{}{}, island.Remember(ctx, entries)
+	})
 	return err
 }
 
 // SaveQuotes implements sdk.Store.
 func (i gated) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
-	_, err := through(ctx, i.gate, func(ctx context.Context) (struct{}, error) { return struct{}{}, i.Island.SaveQuotes(ctx, quotes) })
+	_, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (struct{}, error) {
+		return struct{}{}, island.SaveQuotes(ctx, quotes)
+	})
 	return err
 }
 
 // SaveCandles implements sdk.Store.
 func (i gated) SaveCandles(ctx context.Context, series []sdk.Candles) error {
-	_, err := through(ctx, i.gate, func(ctx context.Context) (struct{}, error) { return struct{}{}, i.Island.SaveCandles(ctx, series) })
+	_, err := throughTo(ctx, i, func(ctx context.Context, island process.Island) (struct{}, error) {
+		return struct{}{}, island.SaveCandles(ctx, series)
+	})
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,5 +255,60 @@ func TestRelayEndsWithItsCaller(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 		open.Wait()
+	})
+}
+
+// slowSource answers quotes after a while, until it has ended: then nobody is there.
+type slowSource struct {
+	*fakeSource
+	ended atomic.Bool
+	asked atomic.Int64
+}
+
+func (s *slowSource) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
+	s.asked.Add(1)
+	if s.ended.Load() {
+		return nil, sdk.Errorf(sdk.Unavailable, "error reading from server: EOF")
+	}
+	time.Sleep(100 * time.Millisecond)
+	return s.fakeSource.Quotes(ctx, req)
+}
+
+// Who waits for a place at an island while it is replaced asks the next generation.
+func TestWhoWaitsForAPlaceAsksTheNextGeneration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		first, next := &slowSource{fakeSource: w.gecko}, &slowSource{fakeSource: w.gecko}
+		var current atomic.Pointer[slowSource]
+		current.Store(first)
+		r, end := running(w, func(o *Options) {
+			island := o.Island
+			o.MaxCalls = func(string) int { return 1 }
+			o.Quotes.Sources = []string{"gecko"}
+			o.Island = func(name string) (process.Island, error) {
+				if name == "gecko" {
+					return current.Load(), nil
+				}
+				return island(name)
+			}
+		})
+		defer end()
+		var all sync.WaitGroup
+		for _, symbol := range []string{"btc", "eth", "sol", "ada", "xrp"} {
+			all.Go(func() {
+				if _, err := r.Quote(t.Context(), symbol, "usd", ""); sdk.KindOf(err) == sdk.Unavailable {
+					t.Errorf("%s: %v", symbol, err)
+				}
+			})
+			synctest.Wait()
+		}
+		current.Store(next)
+		time.Sleep(110 * time.Millisecond) // The call under way has ended, and with it the process.
+		first.ended.Store(true)
+		all.Wait()
+		if first.asked.Load() == 0 || next.asked.Load() == 0 {
+			t.Errorf("the first was asked %d times and the next %d", first.asked.Load(), next.asked.Load())
+		}
 	})
 }

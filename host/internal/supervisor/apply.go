@@ -134,19 +134,19 @@ func (s *Supervisor) beginChange(ctx context.Context) (done func(), err error) {
 		return nil, sdk.Errorf(sdk.Unavailable, "the supervisor was not started")
 	}
 	select {
-	case <-s.closing:
+	case <-s.refused:
 		return nil, errStopping
 	default:
 	}
 	select {
 	case s.changing <- struct{}{}:
-	case <-s.closing:
+	case <-s.refused:
 		return nil, errStopping
 	case <-ctx.Done():
 		return nil, fmt.Errorf("another change is under way: %w", context.Cause(ctx))
 	}
 	select {
-	case <-s.closing:
+	case <-s.refused:
 		<-s.changing
 		return nil, errStopping
 	default:
@@ -288,7 +288,7 @@ func (s *Supervisor) through(ctx context.Context, all []*made, move func()) erro
 	defer cancel()
 	go func() {
 		select {
-		case <-s.closing:
+		case <-s.refused:
 			cancel()
 		case <-ctx.Done():
 		}

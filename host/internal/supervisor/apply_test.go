@@ -353,3 +353,63 @@ func TestTurmoilOfChanges(t *testing.T) {
 		})
 	}
 }
+
+// Before the end, changes are refused and those under way given up, and the islands go on.
+func TestChangesAreRefusedBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, stopFirst := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, []Spec{{Name: "mood"}}, func(f *fakeFarm, _ *Options) {
+				f.onLaunch = func(n int, p *fakeProcess, _ process.LaunchOptions) error {
+					p.manifest.StopFirst = stopFirst
+					if n == 2 {
+						p.initialize = func(ctx context.Context, _ sdk.Config) error {
+							<-ctx.Done()
+							return ctx.Err()
+						}
+					}
+					return nil
+				}
+			}).started()
+			swapped := make(chan error)
+			go func() { swapped <- b.Swap(t.Context(), "mood", "", "") }()
+			time.Sleep(time.Second)
+			began := time.Now()
+			b.RefuseChanges()
+			if err := <-swapped; err == nil {
+				t.Error("a swap that was given up succeeded")
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it was given up after %v", took)
+			}
+			for name, err := range map[string]error{
+				"swap": b.Swap(t.Context(), "mood", "", ""), "restart": b.Restart(t.Context(), "mood"), "reset": b.Reset(t.Context(), "mood"),
+			} {
+				if !errors.Is(err, sdk.Unavailable) {
+					t.Errorf("%s: %v, want unavailable", name, err)
+				}
+			}
+			b.state("mood", StateRunning)
+		})
+	}
+}
+
+// Keepers of islands that are gone are let go.
+func TestRemovedIslandsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}, {Name: "rests"}}, nil).started()
+		for i := range 20 {
+			specs := b.specs()
+			specs[1].Enabled = i%2 == 1
+			if _, err := b.Apply(t.Context(), specs, func() {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.cancel) != 2 {
+			t.Errorf("%d keepers are kept for 2 islands", len(b.cancel))
+		}
+	})
+}

@@ -49,6 +49,19 @@ func newChange(spec Spec, reason string) *change {
 	}
 }
 
+// within is a context that ends when the change is given up.
+func (c *change) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-c.givenUp:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // fails ends a change that was not gone through with.
 func (c *change) fails(err error) {
 	c.moved <- err
@@ -121,14 +134,7 @@ func (g *generation) begin(ctx context.Context, opts *Options, spec *Spec, faili
 
 // begin begins a change. The island goes on as it is meanwhile.
 func (k *keeper) begin(ctx context.Context, c *change, g *generation) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-c.givenUp:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	ctx, cancel := c.within(ctx)
 	s := &succession{change: c, cancel: cancel, prepared: make(chan struct{}), image: c.image}
 	if c.same {
 		s.image = k.image
@@ -230,7 +236,9 @@ func (k *keeper) relieve(ctx context.Context, g *generation, s *succession) *gen
 		k.retire(ctx, g, s.reason)
 		close(g.superseded)
 	}
-	failed := s.successor.begin(ctx, k.opts, &s.spec, false)
+	beginning, cancel := s.within(ctx)
+	failed := s.successor.begin(beginning, k.opts, &s.spec, false)
+	cancel()
 	if failed == nil {
 		k.adopt(s)
 		s.moved <- nil

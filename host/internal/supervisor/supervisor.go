@@ -27,6 +27,8 @@ type Supervisor struct {
 	begun   bool
 	cancel  map[*keeper]context.CancelFunc // of the keepers that run
 	closing chan struct{}                  // closed when Stop begins
+	refuse  sync.Once                      // to close refused
+	refused chan struct{}                  // closed when nothing is to be changed any more
 	closed  chan struct{}                  // closed when Stop has ended
 	stopErr error                          // of Stop, once closed
 }
@@ -53,6 +55,7 @@ func New(opts Options) (*Supervisor, error) {
 	s := &Supervisor{
 		opts: opts.withDefaults(), notify: newNotifier(opts.OnChange), changing: make(chan struct{}, 1),
 		cancel: map[*keeper]context.CancelFunc{}, closing: make(chan struct{}), closed: make(chan struct{}),
+		refused: make(chan struct{}),
 	}
 	s.reports = newReports(opts.CrashDir, s.opts.Logger)
 	s.reports.sweep()
@@ -175,6 +178,10 @@ func (s *Supervisor) keep(ctx context.Context, k *keeper, waits bool) bool {
 	return true
 }
 
+// RefuseChanges refuses swaps, restarts, resets and Apply from now on, and gives up on those under way, so that nobody who
+// waits for one holds the end up. The islands go on.
+func (s *Supervisor) RefuseChanges() { s.refuse.Do(func() { close(s.refused) }) }
+
 // Stop stops every island in reverse order of start, stores last, those of one layer in parallel. Each is given time
 // for the calls in flight and for its Shutdown; when the context ends, what is left is killed. The error joins those of
 // the islands. A second Stop waits for the first and returns the same.
@@ -192,6 +199,7 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	default:
 	}
 	close(s.closing)
+	s.RefuseChanges()
 	begun := s.begun
 	s.begun = true
 	s.mu.Unlock()
@@ -259,13 +267,23 @@ func (s *Supervisor) stopOne(ctx context.Context, k *keeper) error {
 		return nil
 	}
 	cancel()
-	<-k.done
+	if err := s.farewell(ctx, k.done, "its keeper does not end"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.cancel, k)
+	s.mu.Unlock()
 	g := k.current.Swap(nil)
 	var err error
 	if g != nil {
 		err = k.end(ctx, g)
 	}
-	k.leaving.Wait()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		k.leaving.Wait() // It is bounded.
+	}()
+	err = errors.Join(err, s.farewell(ctx, left, "a generation that was replaced is still ending"))
 	k.update(func(status *IslandStatus) { status.State, status.PID = StateStopped, 0 })
 	k.opts.Logger.Info("Island stopped", k.fields()...)
 	return err
@@ -380,6 +398,8 @@ func (s *Supervisor) command(ctx context.Context, name string, w wish) error {
 	select {
 	case err := <-c.reply:
 		return err
+	case <-s.refused:
+		return errStopping
 	case <-ctx.Done():
 		return fmt.Errorf("island %q: %w", name, context.Cause(ctx))
 	}
@@ -398,6 +418,8 @@ func (s *Supervisor) send(ctx context.Context, k *keeper, c command) error {
 		return nil
 	case <-k.done:
 		return sdk.Errorf(sdk.Unavailable, "island %q is being stopped", k.name)
+	case <-s.refused:
+		return errStopping
 	case <-ctx.Done():
 		return fmt.Errorf("island %q: %w", k.name, context.Cause(ctx))
 	}
