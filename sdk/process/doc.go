@@ -17,6 +17,8 @@
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
 //   - What an island writes goes to the host's log until it is too much, and is counted from then on (flood.go). Lines are cut
 //     on both ways out; what is kept for a crash report is bounded by itself.
+//   - What an island says about itself is redacted where it is read (words.go), before anybody logs, keeps or shows it: the text
+//     of an error comes from anywhere, such as that of net/http, which names the whole URL with the key in it.
 //   - The environment is an allow-list: an island sees what its block in islands.hcl gives it, and no secret of the host.
 //   - What was hashed is what runs (image.go): the program is read once, into memory that is then sealed, and executed from
 //     there. Scripts are the exception, because their interpreter opens them by name, and so are other systems than Linux.

@@ -78,8 +78,8 @@ func errorToWire(err error) error {
 	return st.Err()
 }
 
-// errorFromWire turns a status back into the error it was. A nil error stays nil.
-func errorFromWire(err error) error {
+// errorFromWire turns a status back into the error it was, in redacted words. A nil error stays nil.
+func errorFromWire(err error, hide redact) error {
 	if err == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func errorFromWire(err error) error {
 	}
 	for _, detail := range st.Details() {
 		if f, ok := detail.(*pb.Failure); ok && f.GetKind() >= pb.Kind_KIND_INTERNAL {
-			out := &sdk.Error{Kind: sdk.Kind(f.GetKind() - 1), Message: words(f.GetMessage(), 2*maxMessage), Setting: words(f.GetSetting(), maxName)}
+			out := &sdk.Error{Kind: sdk.Kind(f.GetKind() - 1), Message: hide.words(f.GetMessage(), 2*maxMessage), Setting: hide.words(f.GetSetting(), maxName)}
 			if f.GetRetryAfter() != nil {
 				out.RetryAfter = f.GetRetryAfter().AsDuration()
 			}
@@ -101,7 +101,7 @@ func errorFromWire(err error) error {
 	if !ok {
 		kind = sdk.Internal
 	}
-	return &sdk.Error{Kind: kind, Message: words(st.Message(), 2*maxMessage), Err: contextCause(kind)}
+	return &sdk.Error{Kind: kind, Message: hide.words(st.Message(), 2*maxMessage), Err: contextCause(kind)}
 }
 
 // contextCause keeps errors.Is(err, context.Canceled) and its sibling true across the wire.

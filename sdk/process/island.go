@@ -71,6 +71,10 @@ type LaunchOptions struct {
 	// it, and before anybody waits for its end. What it returns is called when the process has ended and its group was killed.
 	// Neither may take long; nil for none.
 	OnProcess func(pid int) (gone func())
+	// Redact takes out of what the island says about itself what must not get out: of the texts of its errors, its health,
+	// its metrics and its manifest, but not of data, whose words are what they are. It may learn while the island runs, and
+	// is called by many at once; nil takes out nothing.
+	Redact func(text string) string
 	// StartTimeout bounds exec to handshake; 10 s when zero.
 	StartTimeout time.Duration
 }

@@ -124,7 +124,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	})
 	conn, err := p.connect(ctx, started)
 	if err == nil {
-		p.island = newRemote(opts.Name, opts.Observer, conn)
+		p.island = newRemote(opts.Name, opts.Observer, opts.Redact, conn)
 		var manifest sdk.Manifest
 		callCtx, cancel := context.WithTimeout(ctx, opts.StartTimeout)
 		manifest, err = p.island.fetchManifest(callCtx)
@@ -402,7 +402,7 @@ func Loopback(manifest sdk.Manifest, island sdk.IslandComponent) (Island, func()
 		server.Stop()
 		<-ended
 	}
-	r := newRemote(manifest.Name, nil, conn)
+	r := newRemote(manifest.Name, nil, nil, conn)
 	ctx, cancel := context.WithTimeout(context.Background(), defaultStartTimeout)
 	defer cancel()
 	if r.manifest, err = r.fetchManifest(ctx); err != nil {

@@ -21,6 +21,7 @@ const requestIDHeader = "islands-request-id"
 type remote struct {
 	name     string
 	observer Observer
+	hide     redact
 	manifest sdk.Manifest
 
 	island      pb.IslandServiceClient
@@ -33,9 +34,9 @@ type remote struct {
 
 var _ Island = (*remote)(nil)
 
-func newRemote(name string, observer Observer, conn grpc.ClientConnInterface) *remote {
+func newRemote(name string, observer Observer, hide redact, conn grpc.ClientConnInterface) *remote {
 	return &remote{
-		name: name, observer: observer,
+		name: name, observer: observer, hide: hide,
 		island: pb.NewIslandServiceClient(conn), source: pb.NewSourceServiceClient(conn), cache: pb.NewCacheServiceClient(conn),
 		coordinator: pb.NewCoordinatorServiceClient(conn), store: pb.NewStoreServiceClient(conn),
 		reporter: pb.NewReporterServiceClient(conn),
@@ -53,8 +54,10 @@ func (r *remote) begin(ctx context.Context, operation string) (context.Context, 
 		ctx, done = r.observer.Begin(ctx, r.name, operation)
 	}
 	return ctx, func(err error) error {
-		if err = errorFromWire(err); closed(ctx, err) {
+		if closed(ctx, err) {
 			err = sdk.Errorf(sdk.Unavailable, "the island %s has ended", r.name)
+		} else {
+			err = errorFromWire(err, r.hide)
 		}
 		done(err)
 		return err
@@ -106,7 +109,7 @@ func (r *remote) fetchManifest(ctx context.Context) (sdk.Manifest, error) {
 	if err != nil {
 		return sdk.Manifest{}, err
 	}
-	return manifestFromWire(resp.GetManifest()), nil
+	return manifestFromWire(resp.GetManifest(), r.hide), nil
 }
 
 // Initialize implements sdk.IslandComponent. The logger of cfg stays on this side.
@@ -131,7 +134,7 @@ func (r *remote) Health(ctx context.Context) sdk.Health {
 	if err != nil {
 		return sdk.Failed("does not answer: " + sdk.KindOf(err).String())
 	}
-	return healthFromWire(resp)
+	return healthFromWire(resp, r.hide)
 }
 
 // Metrics implements sdk.IslandComponent.
@@ -140,7 +143,7 @@ func (r *remote) Metrics(ctx context.Context) (sdk.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return metricsFromWire(resp.GetMetrics()), nil
+	return metricsFromWire(resp.GetMetrics(), r.hide), nil
 }
 
 // Shutdown implements sdk.IslandComponent.

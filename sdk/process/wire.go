@@ -98,15 +98,16 @@ func manifestToWire(m sdk.Manifest) *pb.Manifest {
 	}
 }
 
-func manifestFromWire(m *pb.Manifest) sdk.Manifest {
+// manifestFromWire redacts what is there to be read. Names are not: the host goes by them.
+func manifestFromWire(m *pb.Manifest, hide redact) sdk.Manifest {
 	return sdk.Manifest{
-		Name: words(m.GetName(), maxName), Version: words(m.GetVersion(), maxName), Layer: sdk.Layer(min(m.GetLayer(), 255)),
-		Description: m.GetDescription(),
+		Name: words(m.GetName(), maxName), Version: hide.words(m.GetVersion(), maxName), Layer: sdk.Layer(min(m.GetLayer(), 255)),
+		Description: hide.text(m.GetDescription()),
 		Protocol:    sdk.Protocol{Major: int(m.GetProtocolMajor()), Minor: int(m.GetProtocolMinor())},
 		Roles:       each(m.GetRoles(), func(r string) sdk.Role { return sdk.Role(r) }),
 		Settings: each(m.GetSettings(), func(s *pb.Setting) sdk.Setting {
 			return sdk.Setting{
-				Name: s.GetName(), Type: sdk.SettingType(s.GetType()), Default: s.GetDefault(), Doc: s.GetDoc(),
+				Name: s.GetName(), Type: sdk.SettingType(s.GetType()), Default: s.GetDefault(), Doc: hide.text(s.GetDoc()),
 				Secret: s.GetSecret(), Required: s.GetRequired(),
 			}
 		}),
@@ -154,14 +155,14 @@ func detailsToWire(details map[string]any) *structpb.Struct {
 	return &structpb.Struct{Fields: fields}
 }
 
-func healthFromWire(h *pb.HealthResponse) sdk.Health {
+func healthFromWire(h *pb.HealthResponse, hide redact) sdk.Health {
 	parts := h.GetParts()
 	return sdk.Health{
-		Status: statusFromWire(h.GetStatus()), Reason: words(h.GetReason(), maxReason),
+		Status: statusFromWire(h.GetStatus()), Reason: hide.words(h.GetReason(), maxReason),
 		Parts: each(parts[:min(len(parts), maxParts)], func(p *pb.Part) sdk.Part {
 			return sdk.Part{
-				Name: words(p.GetName(), maxName), Status: statusFromWire(p.GetStatus()), Reason: words(p.GetReason(), maxReason),
-				Details: detailsFromWire(p.GetDetails()),
+				Name: hide.words(p.GetName(), maxName), Status: statusFromWire(p.GetStatus()), Reason: hide.words(p.GetReason(), maxReason),
+				Details: detailsFromWire(p.GetDetails(), hide),
 			}
 		}),
 	}
@@ -182,11 +183,11 @@ func metricToWire(m sdk.Metric) *pb.Metric {
 	}
 }
 
-func metricFromWire(m *pb.Metric) sdk.Metric {
+func metricFromWire(m *pb.Metric, hide redact) sdk.Metric {
 	return sdk.Metric{
-		Name: m.GetName(), Type: sdk.MetricType(m.GetType()), Unit: m.GetUnit(), Help: m.GetHelp(),
+		Name: m.GetName(), Type: sdk.MetricType(m.GetType()), Unit: m.GetUnit(), Help: hide.text(m.GetHelp()),
 		Samples: each(m.GetSamples(), func(s *pb.Sample) sdk.Sample {
-			out := sdk.Sample{Labels: s.GetLabels(), Value: s.GetValue()}
+			out := sdk.Sample{Labels: hide.labels(s.GetLabels()), Value: s.GetValue()}
 			if h := s.GetHistogram(); h != nil {
 				out.Histogram = &sdk.Histogram{Count: h.GetCount(), Sum: h.GetSum(), Buckets: each(h.GetBuckets(), func(b *pb.Bucket) sdk.Bucket {
 					return sdk.Bucket{UpperBound: b.GetUpperBound(), Count: b.GetCount()}

@@ -25,7 +25,7 @@ func TestWhatAHostileIslandSaysIsBounded(t *testing.T) {
 	for i := range parts {
 		parts[i] = &pb.Part{Name: long, Reason: long, Details: details}
 	}
-	health := healthFromWire(&pb.HealthResponse{Status: 99, Reason: long, Parts: parts})
+	health := healthFromWire(&pb.HealthResponse{Status: 99, Reason: long, Parts: parts}, nil)
 	if health.Status != sdk.StatusFailed || len(health.Reason) > maxReason+4 || !strings.HasSuffix(health.Reason, "€…") || len(health.Parts) != maxParts {
 		t.Errorf("%v, a reason of %d bytes, %d parts", health.Status, len(health.Reason), len(health.Parts))
 	}
@@ -38,18 +38,18 @@ func TestWhatAHostileIslandSaysIsBounded(t *testing.T) {
 	}
 	for _, wire := range []error{st.Err(), status.Error(codes.Internal, long)} {
 		var failure *sdk.Error
-		if err := errorFromWire(wire); !errors.As(err, &failure) || len(failure.Error()) > 3*maxMessage || len(failure.Setting) > maxName+4 {
+		if err := errorFromWire(wire, nil); !errors.As(err, &failure) || len(failure.Error()) > 3*maxMessage || len(failure.Setting) > maxName+4 {
 			t.Errorf("an error of %d bytes", len(err.Error()))
 		}
 	}
-	if m := manifestFromWire(&pb.Manifest{Name: long, Version: long}); len(m.Name) > maxName+4 || len(m.Version) > maxName+4 {
+	if m := manifestFromWire(&pb.Manifest{Name: long, Version: long}, nil); len(m.Name) > maxName+4 || len(m.Version) > maxName+4 {
 		t.Errorf("a name of %d bytes, a version of %d", len(m.Name), len(m.Version))
 	}
 	metrics := make([]*pb.Metric, 2*maxMetrics)
 	for i := range metrics {
 		metrics[i] = &pb.Metric{Name: "m", Samples: make([]*pb.Sample, maxSamples/100)}
 	}
-	if got := metricsFromWire(metrics); len(got) != 100 {
+	if got := metricsFromWire(metrics, nil); len(got) != 100 {
 		t.Errorf("%d metrics", len(got))
 	}
 }

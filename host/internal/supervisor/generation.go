@@ -42,7 +42,7 @@ func open(ctx context.Context, opts *Options, spec *Spec, image *process.Image) 
 		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, Image: image, RunDir: opts.RunDir, Env: spec.Env, Limits: spec.Limits,
 		Confine: spec.Confine, Cgroups: opts.Cgroups,
 		Logger:   g.hide.logger(opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String())),
-		Observer: g.calls, OnProcess: opts.OnProcess, StartTimeout: opts.StartTimeout,
+		Observer: g.calls, OnProcess: opts.OnProcess, Redact: g.hide.text, StartTimeout: opts.StartTimeout,
 	})
 	if err != nil {
 		failed := refused(err)

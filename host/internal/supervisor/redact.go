@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -23,8 +24,8 @@ const (
 // redacted stands for a secret.
 const redacted = "[redacted]"
 
-// redactor replaces in what an island wrote what its configuration calls a secret: settings that its manifest marks so,
-// and the values of its environment. It cannot recognise a secret that the island has transformed.
+// redactor replaces in what an island wrote or said about itself what its configuration calls a secret: settings that its
+// manifest marks so, and the values of its environment. It cannot recognise a secret that the island has transformed.
 type redactor struct {
 	replace atomic.Pointer[strings.Replacer]
 }
@@ -44,9 +45,7 @@ func (r *redactor) learn(spec *Spec, manifest sdk.Manifest) {
 		if quoted, err := json.Marshal(value); err == nil && string(quoted[1:len(quoted)-1]) != value {
 			secrets = append(secrets, string(quoted[1:len(quoted)-1]))
 		}
-		if escaped := url.QueryEscape(value); escaped != value {
-			secrets = append(secrets, escaped)
-		}
+		secrets = append(secrets, url.QueryEscape(value), url.PathEscape(value))
 		if u, err := url.Parse(value); err == nil && u.User != nil {
 			if password, _ := u.User.Password(); len(password) >= minSecret {
 				secrets = append(secrets, password, url.QueryEscape(password), url.PathEscape(password))
@@ -61,8 +60,11 @@ func (r *redactor) learn(spec *Spec, manifest sdk.Manifest) {
 	for _, value := range spec.Env {
 		add(value, minEnv)
 	}
+	if len(secrets) == 0 {
+		return // Looking for nothing in every text has its price, too.
+	}
 	// The longest first: one may be a part of another.
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	pairs := make([]string, 0, 2*len(secrets))
 	for _, secret := range slices.Compact(secrets) {
 		pairs = append(pairs, secret, redacted)

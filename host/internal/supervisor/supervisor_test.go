@@ -189,7 +189,7 @@ func TestPermanentFailuresFailTheStart(t *testing.T) {
 func TestSetupReachesTheIsland(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		settings := map[string]any{"url": "https://example.com"}
+		settings := map[string]any{"url": "https://example.com", "key": "s3cret"}
 		var got sdk.Config
 		var launched process.LaunchOptions
 		newBench(t, []Spec{{
@@ -198,7 +198,7 @@ func TestSetupReachesTheIsland(t *testing.T) {
 			o.RunDir = "/run"
 			f.onLaunch = func(_ int, p *fakeProcess, opts process.LaunchOptions) error {
 				launched = opts
-				p.manifest.Name = "mood"
+				p.manifest.Name, p.manifest.Settings = "mood", []sdk.Setting{{Name: "key", Secret: true}}
 				p.initialize = func(_ context.Context, cfg sdk.Config) error {
 					got = cfg
 					return nil
@@ -212,6 +212,9 @@ func TestSetupReachesTheIsland(t *testing.T) {
 		if launched.Path != "/bin/mood" || launched.SHA256 != "abc" || launched.RunDir != "/run" || launched.Env["A"] != "b" ||
 			launched.StartTimeout != 10*time.Second || launched.Observer == nil || launched.Logger == nil {
 			t.Errorf("Launch was given %+v", launched)
+		}
+		if got := launched.Redact("with a s3cret"); got != "with a [redacted]" {
+			t.Errorf("Redact leaves %q", got)
 		}
 	})
 }

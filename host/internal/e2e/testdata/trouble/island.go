@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -31,6 +34,10 @@ func misbehave() error {
 		select {}
 	case "fails":
 		return sdk.Errorf(sdk.Internal, "it fails")
+	case "leaks":
+		err := leak()
+		fmt.Fprintln(os.Stderr, err)
+		return err
 	case "exits":
 		os.Exit(6)
 	}
@@ -42,19 +49,59 @@ func behaves(how string) bool {
 	return order != nil && *order == how
 }
 
+// secret is what this island was told to keep.
+var secret atomic.Pointer[string]
+
+// leak is the error of a call to an upstream that cannot be reached, which names all of its URL, as those of net/http do.
+func leak() error {
+	key := secret.Load()
+	if key == nil {
+		return nil
+	}
+	_, err := http.Get("http://127.0.0.1:1/v1/*?key=" + url.QueryEscape(*key)) //nolint:noctx,bodyclose // Nobody listens there.
+	return sdk.Errorf(sdk.Unavailable, "with the key %s: %w", *key, err)
+}
+
 // plain is an island without a role.
 type plain struct{ set settings }
 
-func (p *plain) Initialize(_ context.Context, cfg sdk.Config) error { return cfg.Decode(&p.set) }
-
-func (p *plain) Health(context.Context) sdk.Health {
-	if err := misbehave(); err != nil {
-		return sdk.Failed(err.Error())
+func (p *plain) Initialize(_ context.Context, cfg sdk.Config) error {
+	if err := cfg.Decode(&p.set); err != nil {
+		return err
 	}
-	return sdk.Healthy()
+	key := string(p.set.Secret)
+	secret.Store(&key)
+	if behaves("leaks at once") {
+		return leak()
+	}
+	return nil
 }
 
-func (p *plain) Metrics(context.Context) (sdk.Metrics, error) { return sdk.Metrics{}, misbehave() }
+func (p *plain) Health(context.Context) sdk.Health {
+	err := misbehave()
+	switch {
+	case err != nil && behaves("leaks"):
+		text := err.Error()
+		return sdk.Degraded(text, sdk.Part{
+			Name: text, Status: sdk.StatusDegraded, Reason: text, Details: map[string]any{"error": text, text: "error"},
+		})
+	case err != nil:
+		return sdk.Failed(err.Error())
+	default:
+		return sdk.Healthy()
+	}
+}
+
+func (p *plain) Metrics(context.Context) (sdk.Metrics, error) {
+	err := misbehave()
+	if err != nil && behaves("leaks") {
+		return sdk.Metrics{{
+			Name: "leaks_total", Type: sdk.CounterType, Help: err.Error(),
+			Samples: []sdk.Sample{{Labels: map[string]string{"error": err.Error()}, Value: 1}},
+		}}, nil
+	}
+	return sdk.Metrics{}, err
+}
 
 func (p *plain) Shutdown(context.Context) error { return nil }
 

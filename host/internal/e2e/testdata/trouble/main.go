@@ -57,6 +57,8 @@ func start(how string, manifest *sdk.Manifest) {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "out of order")
 		os.Exit(3)
+	case "leaks at once":
+		behaviour.Store(&how)
 	case "another name":
 		manifest.Name = "cache"
 	case "another layer":
@@ -102,6 +104,8 @@ func obey() {
 		case "runaway": // In a session of its own, and away.
 			breed(true)
 			os.Exit(5)
+		case "panic over a secret":
+			panic(leak())
 		case "panic":
 			panic("a panic of its own")
 		case "bomb":
