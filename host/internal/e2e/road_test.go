@@ -169,17 +169,24 @@ func TestReportEndToEnd(t *testing.T) {
 				t.Errorf("after a restart: %s called %d times", route, n)
 			}
 			if redis != "" {
-				metrics := again.ok(t, "/metrics/cache").json(t)
-				if n, ok := at(t, metrics, "cache_manager.l1_promotions").(float64); !ok || n < 1 {
-					t.Errorf("promotions: %v", n)
-				}
-				if at(t, metrics, "l2_cache.memory_usage") == nil {
-					t.Error("no memory usage of Redis")
-				}
+				eventually(t, 20*time.Second, "it was promoted", func() error {
+					metrics := again.ok(t, "/metrics/cache").json(t)
+					if n, ok := at(t, metrics, "cache_manager.l1_promotions").(float64); !ok || n < 1 {
+						return fmt.Errorf("promotions: %v", n)
+					}
+					if at(t, metrics, "l2_cache.memory_usage") == nil {
+						return errors.New("no memory usage of Redis")
+					}
+					return nil
+				})
 			}
-			if entries, ok := at(t, again.ok(t, "/metrics/cache").json(t), "l1_cache.entries").(float64); !ok || entries < 1 {
-				t.Errorf("L1 holds %v entries", entries)
-			}
+			// What was answered from the store is filled in behind the answer.
+			eventually(t, 20*time.Second, "it is in L1", func() error {
+				if entries, ok := at(t, again.ok(t, "/metrics/cache").json(t), "l1_cache.entries").(float64); !ok || entries < 1 {
+					return fmt.Errorf("L1 holds %v entries", entries)
+				}
+				return nil
+			})
 			if quotes := at(t, again.ok(t, "/api/history/btc").json(t), "quotes").([]any); len(quotes) < 1 {
 				t.Error("no history")
 			}
