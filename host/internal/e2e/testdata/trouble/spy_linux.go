@@ -26,7 +26,7 @@ func spy(data, sockets string) string {
 	run := filepath.Join(data, "run")
 	parent := os.Getppid()
 	results := map[string]string{
-		"user": fmt.Sprintf("%d", os.Getuid()),
+		"user":                  fmt.Sprintf("%d", os.Getuid()),
 		"environment":           strings.Join(variables(), " "),
 		"descriptors":           strings.Join(descriptors(), " "),
 		"admin socket":          adminSocket(filepath.Join(run, "admin.sock")),
