@@ -110,7 +110,8 @@ func (s *Supervisor) rule(ctx context.Context, k *keeper, spec *Spec) {
 	}
 }
 
-// uniqueNames keeps the first of each name: a disabled island has the place of the one that still runs, which comes later.
+// uniqueNames keeps the last of each name, in the place of the first: until all have moved, an island that is to rest is still
+// the one that runs.
 func uniqueNames(keepers []*keeper) []*keeper {
 	at := map[string]int{}
 	var out []*keeper
