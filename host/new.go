@@ -46,6 +46,9 @@ func newNewKind(kind scaffold.Kind, short string) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts.Name = args[0]
+		if err := opts.Check(); err != nil {
+			return usageError{fmt.Errorf("islands: %w", err)}
+		}
 		island, err := scaffold.Write(cmd.Context(), opts)
 		if err != nil {
 			return err

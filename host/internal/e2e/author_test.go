@@ -86,3 +86,55 @@ func author(t *testing.T, dir, name string, args ...string) {
 		t.Fatal(fmt.Errorf("%s %v: %w\n%s", name, args, err, out))
 	}
 }
+
+// TestNewStoreAndReporter starts a host with a store and a reporter as they are written, and nothing of its own in their
+// places: a report is made and remembered, quotes are kept, and all is there again after a restart of the store.
+func TestNewStoreAndReporter(t *testing.T) {
+	t.Parallel()
+	m := startMarket(t)
+	c := newComposition(t)
+	checkout, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := t.TempDir()
+	for kind, name := range map[string]string{"store": "demo-store", "reporter": "demo-brief"} {
+		dir := filepath.Join(parent, name)
+		author(t, parent, filepath.Join(bin, "islands"), "new", kind, name, "--sdk", checkout)
+		author(t, dir, "go", "build", "-o", "bin/"+name, ".")
+		snippet, err := os.ReadFile(filepath.Join(dir, "islands.hcl.snippet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, road, _ := strings.Cut(string(snippet), "# And ")
+		_, road, _ = strings.Cut(road, "\n")
+		road = strings.ReplaceAll("\n"+road, "\n#", "\n")
+		c.replace("request {\n", block+"\nrequest {\n"+road+"\n")
+	}
+	c.replace(`  store = ["postgres-store", "sqlite-store"]`, "")
+	c.replace(`env("DATABASE_URL", "") == ""`, "false")
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
+	if brief := h.ok(t, "/api/demo-brief/ltc").json(t); at(t, brief, "price") == nil || at(t, brief, "days") != 30.0 || at(t, brief, "average") == nil {
+		t.Errorf("the report: %v", brief)
+	}
+	if r := h.ok(t, "/api/demo-brief/ltc?format=md"); !strings.Contains(string(r.body), "(LTC)") {
+		t.Errorf("the report as Markdown: %s", r.body)
+	}
+	stored := func() error {
+		r, err := ask(t.Context(), http.MethodGet, h.url+"/api/history/btc", nil)
+		if err != nil || r.status != http.StatusOK || strings.Contains(string(r.body), `"quotes":[]`) {
+			return fmt.Errorf("%w, %d %s", err, r.status, r.body)
+		}
+		return nil
+	}
+	eventually(t, 60*time.Second, "a history of btc", stored)
+	h.cli(t, "restart", "demo-store", "--timeout", "90s")
+	if err := stored(); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+	for _, name := range []string{"demo-store", "demo-brief"} {
+		if body := string(h.ok(t, "/metrics/islands/"+name).body); !strings.Contains(body, "operations_total") {
+			t.Errorf("metrics of %s: %s", name, body)
+		}
+	}
+}

@@ -119,6 +119,9 @@ func CheckName(name string) error {
 	return nil
 }
 
+// Check reports whether the options can be meant: what Write says before it writes anything.
+func (o Options) Check() error { return o.complete() }
+
 // complete fills in the defaults and checks everything before anything is written.
 func (o *Options) complete() error {
 	if _, ok := kinds[o.Kind]; !ok {
