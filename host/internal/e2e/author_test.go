@@ -64,6 +64,9 @@ func TestNewAuthor(t *testing.T) {
 	if quote := h.ok(t, "/api/market-data/ltc").json(t); at(t, quote, "source") != "coingecko-source" {
 		t.Errorf("a source that is not in line answered: %v", quote)
 	}
+	if body := string(h.ok(t, "/health/external-apis").body); !strings.Contains(body, `"demo-exchange"`) {
+		t.Errorf("it is not among the sources: %s", body)
+	}
 	c.replace(`sources  = ["coingecko-source", "binance-source"]`, `sources  = ["demo-exchange", "coingecko-source"]`)
 	h.reload(t)
 	if quote := h.ok(t, "/api/market-data/trx").json(t); at(t, quote, "source") != "demo-exchange" {

@@ -225,13 +225,16 @@ func TestTiers(t *testing.T) {
 func TestASourceAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		r, end := running(w, func(o *Options) { o.Quotes.Sources, o.Candles.Sources, o.Catalogue.Sources = []string{"gecko"}, nil, []string{"gecko"} })
+		alone := func(o *Options) {
+			o.Quotes.Sources, o.Candles.Sources, o.Catalogue.Sources = []string{"gecko"}, nil, []string{"gecko"}
+		}
+		r, end := running(w, alone)
 		defer end()
 		if r.HasSource("binance") {
 			t.Error("a source that nobody named answers by its name")
 		}
 		reconfigured(r, func(o *Options) {
-			o.Quotes.Sources, o.Candles.Sources, o.Catalogue.Sources = []string{"gecko"}, nil, []string{"gecko"}
+			alone(o)
 			o.Alone = []string{"binance"}
 		})
 		a, err := r.Quote(t.Context(), "btc", "usd", "binance")

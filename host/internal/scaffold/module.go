@@ -44,7 +44,7 @@ func (o *Options) checkSDK() error {
 	case err != nil:
 		return fmt.Errorf("checkout of %s: %w", sdkModule, err)
 	}
-	if found := moduleLine.FindSubmatch(mod); found == nil || string(found[1]) != sdkModule {
+	if found := moduleLine.FindSubmatch(mod); len(found) < 2 || string(found[1]) != sdkModule {
 		return fmt.Errorf("%s is no checkout of %s: its go.mod is of another module", dir, sdkModule)
 	}
 	o.SDK = dir
@@ -68,7 +68,7 @@ func (o *Options) addModule(files map[string][]byte) error {
 		return fmt.Errorf("requirements of the SDK: %w", err)
 	}
 	version := goVersion
-	if found := goLine.FindSubmatch(theirs); found != nil {
+	if found := goLine.FindSubmatch(theirs); len(found) > 1 {
 		version = string(found[1])
 	}
 	_, _ = fmt.Fprintf(&mod, "go %s\n\nrequire %s %s\n\nrequire (\n", version, sdkModule, unpublished)
