@@ -186,13 +186,21 @@ func TestWithoutTheGoTool(t *testing.T) {
 	}
 }
 
-// TestUntidy wants the complete go.mod to build, too.
+// TestUntidy wants the complete go.mod to build, too, and a checkout to lie wherever it lies.
 func TestUntidy(t *testing.T) {
 	t.Parallel()
-	island := write(t, Options{Kind: Source, Name: "demo", SDK: checkout})
-	opts := Options{Kind: Source, Name: "demo", Dir: island.Dir, SDK: checkout, Module: "example.com/demo"}
-	if err := opts.checkSDK(); err != nil {
+	tree, err := filepath.Abs(checkout)
+	if err != nil {
 		t.Fatal(err)
+	}
+	spaced := filepath.Join(t.TempDir(), "my sdk, 'the' one")
+	if err := os.Symlink(tree, spaced); err != nil {
+		t.Fatal(err)
+	}
+	opts := Options{Kind: Source, Name: "demo", SDK: spaced, Module: "example.com/demo"}
+	island := write(t, opts)
+	if island.Untidy != nil {
+		t.Errorf("go.mod is not tidy: %v", island.Untidy)
 	}
 	files := map[string][]byte{}
 	if err := opts.addModule(files); err != nil {
