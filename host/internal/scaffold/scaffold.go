@@ -171,6 +171,12 @@ type data struct {
 	Binary string
 }
 
+// At is the data with the folder elsewhere, for what is not to name a place on this machine. It separates by slashes.
+func (d data) At(parent string) data {
+	d.Binary = path.Join(parent, d.Name, "bin", d.Name)
+	return d
+}
+
 // render returns the files by name.
 func (o *Options) render() (map[string][]byte, error) {
 	k := kinds[o.Kind]

@@ -65,6 +65,9 @@ func TestIslands(t *testing.T) {
 				if bytes.Contains(text, []byte("<%")) || bytes.Contains(text, []byte("no value>")) || bytes.Contains(text, []byte("\n\n\n")) {
 					t.Errorf("%s holds traces of its template:\n%s", name, text)
 				}
+				if name != snippetFile && name != "go.mod" && bytes.Contains(text, []byte(island.Dir)) {
+					t.Errorf("%s names a place on this machine", name)
+				}
 				if strings.HasSuffix(name, ".go") {
 					if formatted, err := format.Source(text); err != nil || !bytes.Equal(formatted, text) {
 						t.Errorf("%s is not formatted: %v", name, err)
