@@ -127,6 +127,7 @@ func (d *director) troubled(t *testing.T, names ...string) string {
 		for _, name := range names {
 			blocks.WriteString(d.block(name))
 		}
+		text = strings.Replace(text, sentiment, "", 1)
 		return strings.Replace(text, "\nrequest {\n", "\n"+blocks.String()+"request {\n"+fmt.Sprintf(`
   sentiment {
     sources  = ["%s"]
