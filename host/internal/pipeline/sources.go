@@ -37,6 +37,8 @@ type source struct {
 	usual atomic.Int64
 	// retired is whether nobody asks the source any more.
 	retired atomic.Bool
+	// beside is whether it is asked for the sentiment alone, now and then: how it does says nothing about the prices.
+	beside atomic.Bool
 
 	mu sync.Mutex
 	// silentUntil is when the source may be asked again, by its own word.
@@ -77,6 +79,7 @@ func newSources(opts Options) *sources {
 // Who asks sources.
 const (
 	askedByRequests = "requests"
+	askedForMood    = "requests for the sentiment"
 	askedByFeed     = "feed"
 )
 
@@ -93,7 +96,15 @@ func (s *sources) keep(who string, names []string) {
 		src.retired.Store(!slices.ContainsFunc(slices.Collect(maps.Values(s.asked)), func(names []string) bool {
 			return slices.Contains(names, name)
 		}))
+		src.beside.Store(slices.Contains(s.asked[askedForMood], name) &&
+			!slices.Contains(s.asked[askedByRequests], name) && !slices.Contains(s.asked[askedByFeed], name))
 	}
+}
+
+// keepLines makes those known that requests ask.
+func (s *sources) keepLines(rt *routes) {
+	s.keep(askedForMood, rt.Sentiment.Sources)
+	s.keep(askedByRequests, asked(rt.Quotes, rt.Candles, rt.Global, rt.Catalogue))
 }
 
 // add makes a source known; the caller holds the lock.
@@ -350,21 +361,25 @@ func (s *sources) note(src *source, err error) {
 	src.signal()
 	src.mu.Unlock()
 	src.mode.set(ok, err)
-	s.judge(ok, err)
+	s.judge(src, ok, err)
 }
 
-// judge decides whether all sources are down: the failure table's "external APIs".
-func (s *sources) judge(ok bool, err error) {
-	if ok {
-		s.mode.set(true, nil)
-		return
-	}
-	for _, src := range s.all() {
-		if !src.isFailing() {
+// judge decides whether all sources are down: the failure table's "external APIs". One that is asked for the sentiment alone has
+// no say, unless there are no others.
+func (s *sources) judge(src *source, ok bool, err error) {
+	all := s.all()
+	if slices.ContainsFunc(all, func(other *source) bool { return !other.beside.Load() }) {
+		if src.beside.Load() {
 			return
 		}
+		all = slices.DeleteFunc(all, func(other *source) bool { return other.beside.Load() })
 	}
-	s.mode.set(false, err)
+	switch {
+	case ok:
+		s.mode.set(true, nil)
+	case !slices.ContainsFunc(all, func(other *source) bool { return !other.isFailing() }):
+		s.mode.set(false, err)
+	}
 }
 
 // status lists how the sources do, in no order.
