@@ -194,7 +194,7 @@ func TestKilledHost(t *testing.T) {
 	h := startHost(t, m, env)
 	h.ok(t, "/api/crypto-report/btc")
 	pids := h.pids(t)
-	if len(pids) != 6 {
+	if len(pids) != 7 {
 		t.Errorf("%d islands: %v", len(pids), pids)
 	}
 	d.order(t, "parent", "child")

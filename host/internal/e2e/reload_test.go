@@ -212,7 +212,7 @@ func TestReload(t *testing.T) {
 		}},
 		{
 			"an island out of the file", func() {
-				c.replace(strings.Replace(fearGreed, "  config", "  enabled = false\n  config", 1), "")
+				c.replace(strings.Replace(fearGreed, "\n\n  config", "\n  enabled = false\n\n  config", 1), "")
 			},
 			changes{},
 			func(t *testing.T) {
