@@ -47,8 +47,8 @@ run: build ## Run the shipped islands.hcl against the live services
 	@bin/islands run --config islands.hcl
 
 .PHONY: validate
-validate: build ## Check islands.hcl against the islands' own manifests
-	bin/islands validate islands.hcl
+validate: build ## Check islands.hcl, and those of the examples, against the islands' own manifests
+	for file in islands.hcl $(wildcard examples/*/islands.hcl); do bin/islands validate "$$file"; done
 
 ##@ Test
 
