@@ -117,7 +117,7 @@ func TestChaosFlood(t *testing.T) {
 		t.Logf("CoinGecko was called %d times within %.1f minutes", calls, minutes)
 	}
 	bound := int64(256 << 20)
-	if full {
+	if races {
 		bound *= 5 // The race detector remembers every access in several times as much memory.
 	}
 	if most := peak(t, h.cmd.Process.Pid); most > before.resident+bound {

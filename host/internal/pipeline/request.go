@@ -116,7 +116,7 @@ func New(opts Options) *Requests {
 	r.storeMode = newMode(opts, "Database unavailable, cache-only mode enabled", "Database available again, normal mode resumed")
 	r.routes.Store(r.newRoutes(opts, nil))
 	r.opts = opts.withoutRoutes()
-	r.sources.keep(askedByRequests, r.routes.Load().asked())
+	r.sources.keepLines(r.routes.Load())
 	r.sources.keep(askedByName, opts.Alone)
 	r.ledger = newLedger(r)
 	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })

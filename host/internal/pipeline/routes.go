@@ -39,10 +39,10 @@ func (rt *routes) lines() []Line {
 	return []Line{rt.Quotes, rt.Candles, rt.Global, rt.Sentiment, rt.Catalogue}
 }
 
-// asked lists the sources that are asked by these routes.
-func (rt *routes) asked() []string {
+// asked lists the sources of lines.
+func asked(lines ...Line) []string {
 	names := map[string]bool{}
-	for _, line := range rt.lines() {
+	for _, line := range lines {
 		for _, name := range line.Sources {
 			names[name] = true
 		}
@@ -92,7 +92,7 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 		return settled
 	}
 	rt := r.newRoutes(next, before)
-	r.sources.keep(askedByRequests, rt.asked())
+	r.sources.keepLines(rt)
 	r.sources.keep(askedByName, rt.Alone)
 	r.gates.declare(rt.Reports)
 	r.routes.Store(rt)
