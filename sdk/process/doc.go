@@ -28,6 +28,7 @@
 //     Landlock domain that only this island inherits: it cannot send signals to other processes, trace them or read their
 //     memory, be they of the same user. An island of root's also lacks nearly all of root's privileges, so that it cannot
 //     read their environments either. Serve makes the process unreadable for others of the same user.
+//     The thread, and so the island, is nicer than the host.
 //   - The same domain bounds the files that an island reaches (confine.go, landlock_linux.go): what programs need to run may
 //     be read, temporary files of its own may be written, and what its block lists. That is a list of what is allowed, made
 //     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
