@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -127,7 +127,7 @@ type roleCall struct {
 // roleCalls lists one call or more of each role that the subject has.
 func (b *bench) roleCalls(island sdk.IslandComponent) []roleCall {
 	var calls []roleCall
-	has := sdk.Manifest{Roles: b.roles(b.tb)}
+	has := sdk.Manifest{Roles: b.Roles}
 	add := func(role sdk.Role, name string, call func(ctx context.Context) error) {
 		if has.Has(role) {
 			calls = append(calls, roleCall{role, name, call})
