@@ -32,8 +32,8 @@ An island is verified with the settings that it would have in islands.hcl. What 
 of names of their own are left behind in a cache's Redis and in a store's database, so give one for trials.
 
 A source needs an asset that its upstream knows (--asset), and the name of the setting with the upstream's URL (--upstream):
-then a server on this machine stands between the two, which refuses, garbles, hangs up and stays silent. That upstream gets a few
-thousand requests; bin/marketsim is one that does not mind. A check that lacks what it needs is skipped, and says what to give.
+then a server on this machine stands between the two, which refuses, garbles, hangs up and stays silent. It also spares the
+upstream: what was asked within the last ten seconds it answers itself. bin/marketsim is an upstream that never minds. A check that lacks what it needs is skipped, and says what to give.
 
 Verdict and exit status:
   passed   0  every check that is meant for the island has passed
@@ -43,7 +43,7 @@ Verdict and exit status:
 
 // verifyExamples are what most people want to type.
 const verifyExamples = `  islands verify bin/plugins/sqlite-store --set path=/tmp/trial.db
-  islands verify bin/plugins/coingecko-source --set url=http://127.0.0.1:8900/api/v3 --upstream url --asset bitcoin:btc
+  islands verify bin/plugins/coingecko-source --set url=http://127.0.0.1:8900/coingecko/api/v3 --upstream url --asset bitcoin:btc
   islands verify ./my-source --settings trial.json --only 'settings/*' --json`
 
 // verifyTimeout bounds all checks together unless the command line says otherwise.

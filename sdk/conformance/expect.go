@@ -20,10 +20,10 @@ const callers = 100
 // wantKind returns an error unless err is of one of the kinds.
 func wantKind(what string, err error, kinds ...sdk.Kind) error {
 	if err == nil {
-		return fmt.Errorf("%s: no error, want one of kind %q", what, kinds)
+		return fmt.Errorf("%s: no error, want one of kind %v", what, kinds)
 	}
 	if kind := sdk.KindOf(err); !slices.Contains(kinds, kind) {
-		return fmt.Errorf("%s: error of kind %q, want one of %q: %w", what, kind.String(), kinds, err)
+		return fmt.Errorf("%s: error of kind %q, want one of %v: %w", what, kind.String(), kinds, err)
 	}
 	return nil
 }

@@ -282,8 +282,8 @@ func processBadMessages(ctx context.Context, b *bench) error {
 		if strings.HasSuffix(method, "/Shutdown") {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, b.Patience)
-		_, err := p.Send(ctx, method, []byte("\x0a\xff\xff\xff\xff\x0f no message of protobuf"))
+		callCtx, cancel := context.WithTimeout(ctx, b.Patience)
+		_, err := p.Send(callCtx, method, []byte("\x0a\xff\xff\xff\xff\x0f no message of protobuf"))
 		cancel()
 		if err == nil {
 			return fmt.Errorf("%s answers to bytes that are no message", method)
@@ -337,8 +337,8 @@ func processBadRequests(ctx context.Context, b *bench) error {
 	}
 	for _, text := range []string{"", "\x00", "../../etc/passwd", "'; drop table quotes; --", "%s%n", "\U0001F3DD", strings.Repeat("x", 70_000)} {
 		for name, call := range b.oddCalls(p.Island(), text) {
-			ctx, cancel := context.WithTimeout(ctx, b.Patience)
-			err := call(ctx)
+			callCtx, cancel := context.WithTimeout(ctx, b.Patience)
+			err := call(callCtx)
 			cancel()
 			if err != nil && (strings.Contains(err.Error(), "panic") || strings.Contains(err.Error(), "nil pointer")) {
 				return fmt.Errorf("%s with %.20q: %w", name, text, err)

@@ -90,7 +90,9 @@ type proxy struct {
 	// url of the server, with the path of the upstream's.
 	url    string
 	server *http.Server
-	ended  chan struct{}
+	// transport leads to the upstream.
+	transport *http.Transport
+	ended     chan struct{}
 }
 
 // startProxy starts a server in front of an upstream.
@@ -112,14 +114,15 @@ func startProxy(upstream string) (*proxy, error) {
 		return nil, fmt.Errorf("listen for the calls that are to be broken: %w", err)
 	}
 	root := url.URL{Scheme: target.Scheme, Host: target.Host}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: callers, IdleConnTimeout: time.Minute, DisableCompression: true,
+	}
 	handler := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&root)
 			r.Out.Host = target.Host
 		},
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: callers, IdleConnTimeout: time.Minute, DisableCompression: true,
-		},
+		Transport:     &replay{next: transport},
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			if !errors.Is(err, context.Canceled) {
@@ -129,7 +132,7 @@ func startProxy(upstream string) (*proxy, error) {
 		ErrorLog: discardLog,
 	}
 	p := &proxy{
-		Breaker: NewBreaker(handler), ended: make(chan struct{}),
+		Breaker: NewBreaker(handler), transport: transport, ended: make(chan struct{}),
 		url: (&url.URL{Scheme: map[bool]string{true: "http", false: "ws"}[scheme == target.Scheme], Host: listener.Addr().String(), Path: target.Path, RawQuery: target.RawQuery}).String(),
 	}
 	p.server = &http.Server{Handler: p.Breaker, ErrorLog: discardLog, ReadHeaderTimeout: time.Minute}
@@ -144,7 +147,5 @@ func startProxy(upstream string) (*proxy, error) {
 func (p *proxy) close() {
 	_ = p.server.Close()
 	<-p.ended
-	if proxy, ok := p.handler.(*httputil.ReverseProxy); ok {
-		proxy.Transport.(*http.Transport).CloseIdleConnections()
-	}
+	p.transport.CloseIdleConnections()
 }
