@@ -174,12 +174,12 @@ func (b *bench) roleCalls(island sdk.IslandComponent) []roleCall {
 // sourceCalls lists the calls of a source's roles.
 func (b *bench) sourceCalls(island sdk.IslandComponent, has sdk.Manifest) []roleCall {
 	var calls []roleCall
-	if source, ok := island.(sdk.QuoteSource); ok && has.Has(sdk.RoleQuotes) {
+	if source, ok := island.(sdk.QuoteSource); ok && has.Has(sdk.RoleQuotes) && len(b.Assets) > 0 {
 		calls = append(calls, roleCall{sdk.RoleQuotes, "Quotes", func(ctx context.Context) error {
 			return second(source.Quotes(ctx, sdk.QuotesRequest{Assets: b.Assets, VsCurrency: b.VsCurrency}))
 		}})
 	}
-	if source, ok := island.(sdk.CandleSource); ok && has.Has(sdk.RoleCandles) {
+	if source, ok := island.(sdk.CandleSource); ok && has.Has(sdk.RoleCandles) && len(b.Assets) > 0 {
 		calls = append(calls, roleCall{sdk.RoleCandles, "Candles", func(ctx context.Context) error {
 			return second(source.Candles(ctx, b.candlesRequest(b.Intervals[0], 5)))
 		}})

@@ -26,31 +26,31 @@ func upstream(s Subject) string {
 func faultChecks() []Check {
 	return []Check{
 		{
-			Name: "faults/rate-limited", meant: breakable, needs: upstream, run: faultKind(FaultRateLimited, sdk.RateLimited),
+			Name: "faults/rate-limited", calls: true, meant: breakable, needs: upstream, run: faultKind(FaultRateLimited, sdk.RateLimited),
 			Rule: "Errors carry a Kind: RateLimited with RetryAfter",
 		},
 		{
-			Name: "faults/server-error", meant: breakable, needs: upstream, run: faultKind(FaultServerError, sdk.Unavailable, sdk.BadUpstream),
+			Name: "faults/server-error", calls: true, meant: breakable, needs: upstream, run: faultKind(FaultServerError, sdk.Unavailable, sdk.BadUpstream),
 			Rule: "Errors carry a Kind: Unavailable when the upstream refuses to work",
 		},
 		{
-			Name: "faults/garbage", meant: breakable, needs: upstream, run: faultKind(FaultGarbage, sdk.BadUpstream),
+			Name: "faults/garbage", calls: true, meant: breakable, needs: upstream, run: faultKind(FaultGarbage, sdk.BadUpstream),
 			Rule: "Errors carry a Kind: BadUpstream for nonsense",
 		},
 		{
-			Name: "faults/gone", meant: breakable, needs: upstream, run: faultKind(FaultGone, sdk.Unavailable, sdk.BadUpstream),
+			Name: "faults/gone", calls: true, meant: breakable, needs: upstream, run: faultKind(FaultGone, sdk.Unavailable, sdk.BadUpstream),
 			Rule: "Errors carry a Kind: Unavailable when the upstream cannot be reached",
 		},
 		{
-			Name: "faults/silence", meant: breakable, needs: upstream, run: faultSilence,
+			Name: "faults/silence", calls: true, meant: breakable, needs: upstream, run: faultSilence,
 			Rule: "The context of each call covers that call: it ends a call that waits for the upstream",
 		},
 		{
-			Name: "faults/health", meant: breakable, needs: upstream, run: faultHealth,
+			Name: "faults/health", calls: true, meant: breakable, needs: upstream, run: faultHealth,
 			Rule: "An upstream that is down makes a source degraded, which never restarts it",
 		},
 		{
-			Name: "faults/recovery", meant: breakable, needs: upstream, run: faultRecovery,
+			Name: "faults/recovery", calls: true, meant: breakable, needs: upstream, run: faultRecovery,
 			Rule: "A source fetches what it is asked for and remembers nothing beyond the politeness it owes its upstream",
 		},
 	}

@@ -19,7 +19,7 @@ func lifeChecks() []Check {
 			Rule: "Shutdown is safe before Initialize and safe twice",
 		},
 		{
-			Name: "life/context-of-initialize", run: contextOfInitialize,
+			Name: "life/context-of-initialize", calls: true, run: contextOfInitialize,
 			Rule: "The context of each call covers that call alone: what an island starts in Initialize must outlive its context",
 		},
 		{
@@ -31,11 +31,11 @@ func lifeChecks() []Check {
 			Rule: "what an island starts in Initialize must end in Shutdown",
 		},
 		{
-			Name: "life/concurrent", run: concurrent,
+			Name: "life/concurrent", calls: true, run: concurrent,
 			Rule: "Health and Metrics may be called at any time, concurrently with each other and with every role method",
 		},
 		{
-			Name: "life/cancelled", run: cancelled,
+			Name: "life/cancelled", calls: true, run: cancelled,
 			Rule: "The context of each call covers that call alone: a call whose context has ended returns at once",
 		},
 	}

@@ -21,7 +21,7 @@ const maxGrowth = 64 << 20
 func loadChecks() []Check {
 	return []Check{
 		{
-			Name: "load/memory", run: loadMemory, meant: isBinary, needs: readsMemory,
+			Name: "load/memory", calls: true, run: loadMemory, meant: isBinary, needs: readsMemory,
 			Rule: "memory is bounded: calls do not leave anything behind",
 		},
 		{
@@ -29,7 +29,7 @@ func loadChecks() []Check {
 			Rule: "Emit may block while the host is busy; a source keeps the latest quote per asset meanwhile, and a bounded number of closed candles",
 		},
 		{
-			Name: "load/in-flight", run: loadInFlight, meant: isBinary,
+			Name: "load/in-flight", calls: true, run: loadInFlight, meant: isBinary,
 			Rule: "an island that is stopped while calls are in flight ends within its grace, and every call returns",
 		},
 	}

@@ -69,11 +69,11 @@ func processChecks() []Check {
 			Rule: "a request that makes no sense is an error of that call: no panic, and not the end of the island",
 		},
 		{
-			Name: "process/cancelled", run: processCancelled,
+			Name: "process/cancelled", calls: true, run: processCancelled,
 			Rule: "Deadlines cross the wire: what works for a call ends when the call's context does, within 250 ms",
 		},
 		{
-			Name: "process/goroutines", run: processGoroutines,
+			Name: "process/goroutines", calls: true, run: processGoroutines,
 			Rule: "what a call starts ends with it: nothing is left behind that grows with the number of calls",
 		},
 	}

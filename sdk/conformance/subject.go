@@ -81,6 +81,8 @@ type Check struct {
 	// upstream nor minds what the others do.
 	Waits bool
 
+	// calls marks a check that calls every role, and so needs what any of them does.
+	calls bool
 	// early checks need no island that was initialized.
 	early bool
 	// meant leaves the check out unless it holds; nil always holds.
@@ -115,16 +117,21 @@ func (c Check) Lacks(s Subject) string {
 	if len(s.Missing) > 0 && !c.early {
 		return "a value for what is required: --set " + strings.Join(s.Missing, "=VALUE --set ") + "=VALUE"
 	}
-	switch c.Role {
-	case sdk.RoleQuotes, sdk.RoleCandles, sdk.RoleStream:
-		if len(s.Assets) == 0 {
-			return "an asset that the upstream knows: --asset ID:SYMBOL"
+	for _, role := range s.Roles {
+		if role != c.Role && !c.calls {
+			continue
 		}
-	case sdk.RoleReporter:
-		if len(s.ReportRequests) == 0 {
-			return "a request for a report"
+		switch role {
+		case sdk.RoleQuotes, sdk.RoleCandles, sdk.RoleStream:
+			if len(s.Assets) == 0 {
+				return "an asset that the upstream knows: --asset ID:SYMBOL"
+			}
+		case sdk.RoleReporter:
+			if len(s.ReportRequests) == 0 {
+				return "a request for a report"
+			}
+		default:
 		}
-	default:
 	}
 	if c.needs != nil {
 		return c.needs(s)
