@@ -220,6 +220,7 @@ func TestWhatIsNotGivenIsSkippedWithTheWayToGiveIt(t *testing.T) {
 			opts.Settings["must"] = "x"
 			opts.Only = func(name string) bool { return name == "quotes/answer" }
 		case 2:
+			opts.Assets = []sdk.Asset{{Symbol: "btc"}}
 			opts.Only = func(name string) bool { return name == "faults/garbage" }
 		}
 		report, err := conformance.Verify(t.Context(), opts)
