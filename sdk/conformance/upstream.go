@@ -96,7 +96,7 @@ type proxy struct {
 }
 
 // startProxy starts a server in front of an upstream.
-func startProxy(upstream string) (*proxy, error) {
+func startProxy(ctx context.Context, upstream string) (*proxy, error) {
 	target, err := url.Parse(upstream)
 	if err != nil || target.Host == "" {
 		return nil, fmt.Errorf("%q is not a URL", upstream)
@@ -109,7 +109,7 @@ func startProxy(upstream string) (*proxy, error) {
 	default:
 		return nil, fmt.Errorf("%q is neither a URL of HTTP nor one of WebSocket", upstream)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for the calls that are to be broken: %w", err)
 	}
@@ -125,9 +125,10 @@ func startProxy(upstream string) (*proxy, error) {
 		Transport:     &replay{next: transport},
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			if !errors.Is(err, context.Canceled) {
-				http.Error(w, "the upstream cannot be reached", http.StatusBadGateway)
+			if errors.Is(err, context.Canceled) {
+				return
 			}
+			http.Error(w, "the upstream cannot be reached", http.StatusBadGateway)
 		},
 		ErrorLog: discardLog,
 	}

@@ -160,10 +160,10 @@ func (o Options) subject(ctx context.Context, binary *Binary) (s Subject, end fu
 			end()
 			return s, nil, err
 		}
-		p, err := startProxy(upstream)
+		p, err := startProxy(ctx, upstream)
 		if err != nil {
 			end()
-			return s, nil, fmt.Errorf("the setting %s: %w", name, err)
+			return s, nil, fmt.Errorf("%w: the setting %s: %w", ErrNotStarted, name, err)
 		}
 		proxies = append(proxies, p)
 		values[name] = p.url

@@ -42,7 +42,7 @@ func buildFaulty(t *testing.T) func(kind, flaw string) string {
 // shortDir is a folder for sockets, whose path is short enough for them.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "it")
+	dir, err := os.MkdirTemp("", "it") //nolint:usetesting // t.TempDir is too long for a socket's path.
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func TestVerifySaysWhatItCouldNotDo(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"there is no binary":                         {filepath.Join(bin, "no-such-island")},
-		"is not an island":                           {filepath.Join(bin, "islands")},
+		"unknown command \"describe\"":               {filepath.Join(bin, "islands")},
 		"wants a whole number":                       {source, "--set", "calls_per_minute=many"},
 		"--set wants NAME=VALUE":                     {source, "--set", "colour=red"},
 		"--upstream wants a setting":                 {source, "--upstream", "uri"},

@@ -26,7 +26,7 @@ type life struct {
 	flaw string
 	set  settings
 
-	initCtx  context.Context
+	initCtx  context.Context //nolint:containedctx // That of Initialize, which one flaw ends with.
 	shut     atomic.Bool
 	ready    atomic.Bool
 	calls    atomic.Int64
@@ -37,6 +37,7 @@ type life struct {
 
 func (l *life) is(flaw string) bool { return l.flaw == flaw }
 
+// Initialize implements sdk.IslandComponent.
 func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 	err := cfg.Decode(&l.set)
 	if l.is("tells secrets") && err != nil {
@@ -79,6 +80,7 @@ func (l *life) begin(ctx context.Context) (func(), error) {
 	}, nil
 }
 
+// Health implements sdk.IslandComponent.
 func (l *life) Health(context.Context) sdk.Health {
 	part := sdk.Part{Name: "upstream", Details: map[string]any{"calls": l.calls.Load()}}
 	switch {
@@ -97,6 +99,7 @@ func (l *life) Health(context.Context) sdk.Health {
 	return sdk.Healthy(part)
 }
 
+// Metrics implements sdk.IslandComponent.
 func (l *life) Metrics(context.Context) (sdk.Metrics, error) {
 	m := sdk.Metrics{
 		sdk.Counter("calls_total", "Calls.", float64(l.calls.Load())), sdk.Gauge("held_bytes", "bytes", "Bytes.", 1),
@@ -115,6 +118,7 @@ func (l *life) Metrics(context.Context) (sdk.Metrics, error) {
 	return m, nil
 }
 
+// Shutdown implements sdk.IslandComponent.
 func (l *life) Shutdown(context.Context) error {
 	if l.is("panics in shutdown") && (!l.ready.Load() || l.shut.Load()) {
 		panic("shut down in the wrong state")
@@ -135,6 +139,7 @@ func newSource(flaw string) *source {
 	return &source{life: life{flaw: flaw}, client: http.Client{Transport: &http.Transport{}}}
 }
 
+// Shutdown implements sdk.IslandComponent.
 func (s *source) Shutdown(ctx context.Context) error {
 	s.client.CloseIdleConnections()
 	return s.life.Shutdown(ctx)
@@ -229,6 +234,7 @@ func (s *source) quote(a sdk.Asset) sdk.Quote {
 	return q
 }
 
+// Quotes implements sdk.QuoteSource.
 func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
 	if err := s.ask(ctx, req.VsCurrency); err != nil {
 		return nil, err
@@ -249,6 +255,7 @@ func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote
 	return quotes, nil
 }
 
+// Candles implements sdk.CandleSource.
 func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
 	switch {
 	case !req.Interval.Valid() && s.is("any interval"):
@@ -282,6 +289,7 @@ func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candl
 	return run, nil
 }
 
+// Global implements sdk.GlobalSource.
 func (s *source) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
 	g := sdk.Global{
 		VsCurrency: req.VsCurrency, MarketCap: sdk.Known(1e12), Source: "source", AsOf: time.Now().UTC(),
@@ -293,6 +301,7 @@ func (s *source) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global,
 	return g, s.ask(ctx, req.VsCurrency)
 }
 
+// Sentiment implements sdk.SentimentSource.
 func (s *source) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sentiment, error) {
 	m := sdk.Sentiment{Value: sdk.Known(50), Source: "source", AsOf: time.Now().UTC()}
 	if s.is("below zero") {
@@ -301,6 +310,7 @@ func (s *source) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sen
 	return m, s.ask(ctx, "")
 }
 
+// Catalogue implements sdk.CatalogueSource.
 func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.Asset, error) {
 	assets := []sdk.Asset{{ID: "bitcoin", Symbol: "btc", Rank: 1}, {ID: "ethereum", Symbol: "eth"}, {ID: "batcat", Symbol: "btc"}}
 	if s.is("shouts") {
@@ -313,6 +323,7 @@ func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.A
 	return assets, s.ask(ctx, "")
 }
 
+// Stream implements sdk.StreamSource.
 func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -400,6 +411,7 @@ func (s *source) minutes(a sdk.Asset, n int) []sdk.Candles {
 // reporter makes one report.
 type reporter struct{ life }
 
+// Reports implements sdk.Reporter.
 func (r *reporter) Reports() []sdk.ReportSpec {
 	specs := []sdk.ReportSpec{{Name: "brief", Formats: []string{"json", "md"}, Needs: sdk.Needs{Quote: true}}}
 	if r.ready.Load() && r.is("changes its mind") {
@@ -408,6 +420,7 @@ func (r *reporter) Reports() []sdk.ReportSpec {
 	return specs
 }
 
+// Report implements sdk.Reporter.
 func (r *reporter) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, error) {
 	end, err := r.begin(ctx)
 	defer end()

@@ -30,11 +30,11 @@ func (l *life) roughStart(cfg sdk.Config, err error) error {
 		signal.Notify(signals, syscall.SIGTERM)
 		go func() {
 			<-signals
-			os.Exit(0)
+			os.Exit(0) //nolint:revive // A flaw that ends the process.
 		}()
 	case "dies of a bad setting":
 		if err != nil {
-			os.Exit(4)
+			os.Exit(4) //nolint:revive // A flaw that ends the process.
 		}
 	}
 	return err
@@ -65,7 +65,7 @@ func (l *life) odd(text string) {
 	}
 	switch l.flaw {
 	case "dies of nonsense":
-		os.Exit(6)
+		os.Exit(6) //nolint:revive // A flaw that ends the process.
 	case "panics at nonsense":
 		panic("nothing was asked for")
 	case "panics aside":
@@ -81,7 +81,7 @@ func (l *life) roughStop() error {
 	case "fails to stop":
 		return errCrooked
 	case "dies in shutdown":
-		os.Exit(8)
+		os.Exit(8) //nolint:revive // A flaw that ends the process.
 	}
 	return nil
 }
