@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -369,14 +370,16 @@ func (b *bench) abandonCalls(ctx context.Context) error {
 		return err
 	}
 	calls := b.roleCalls(p.Island())
-	// Enough of them that some are still at work when they are given up.
+	// Long enough to arrive, and enough of them that some are still at work when they are given up.
+	callCtx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	var given sync.WaitGroup
 	for range 5 {
 		for _, c := range calls {
-			callCtx, cancel := context.WithTimeout(ctx, time.Millisecond)
-			_ = c.call(callCtx)
-			cancel()
+			given.Go(func() { _ = c.call(callCtx) })
 		}
 	}
+	given.Wait()
 	if err := pause(ctx, time.Now().Add(prompt)); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (l *life) begin(ctx context.Context) (func(), error) {
 	case l.shut.Load() && l.is("panics after shutdown"):
 		panic("called after shutdown")
 	case l.is("slow to leave"):
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(800 * time.Millisecond)
 	case ctx.Err() != nil && !l.is("works for nobody"):
 		return func() {}, ctx.Err()
 	case l.is("one at a time") && l.running.Add(1) > 1:

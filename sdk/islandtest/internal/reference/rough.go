@@ -52,7 +52,7 @@ func (l *life) roughCall() {
 	case "leaks with calls":
 		go func() { <-l.leak }()
 	case "busy":
-		for start := time.Now(); time.Since(start) < 600*time.Millisecond; {
+		for start := time.Now(); time.Since(start) < 800*time.Millisecond; {
 			runtime.Gosched()
 		}
 	}
