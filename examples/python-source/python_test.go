@@ -2,21 +2,21 @@
 package python
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/service-islands/islands/examples/marketsim/sim"
 	"github.com/service-islands/islands/sdk"
 	"github.com/service-islands/islands/sdk/islandtest"
 	"github.com/service-islands/islands/sdk/process"
@@ -39,19 +39,23 @@ type source struct {
 	process func() (*process.Process, error)
 }
 
-// launcher returns a function that makes sources of a program.
-func launcher(path string, logger hclog.Logger) func(testing.TB) sdk.IslandComponent {
-	return func(tb testing.TB) sdk.IslandComponent {
-		tb.Helper()
-		s := &source{process: sync.OnceValues(func() (*process.Process, error) {
-			ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
-			defer cancel()
-			return process.Launch(ctx, process.LaunchOptions{
-				Name: "python-source", Path: path, RunDir: tb.TempDir(), Logger: logger, StartTimeout: time.Minute,
-			})
-		})}
-		return s
-	}
+// launch returns a source of a program.
+func launch(tb testing.TB, path string) *source {
+	tb.Helper()
+	return &source{process: sync.OnceValues(func() (*process.Process, error) {
+		dir, err := os.MkdirTemp("", "py") //nolint:usetesting // The name of a test would be too long for a socket.
+		if err != nil {
+			return nil, err
+		}
+		tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+		ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+		defer cancel()
+		p, err := process.Launch(ctx, process.LaunchOptions{Name: "python-source", Path: path, RunDir: dir, StartTimeout: time.Minute})
+		if err == nil {
+			tb.Cleanup(p.Kill)
+		}
+		return p, err
+	})}
 }
 
 func (s *source) Initialize(ctx context.Context, cfg sdk.Config) error {
@@ -100,16 +104,55 @@ func described(t *testing.T, path string) sdk.Manifest {
 	return manifest
 }
 
-// TestConformance holds the island to every check of the kit, as a process, against the simulated Binance.
+// exchange stands in for Binance.
+func exchange(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	switch r.URL.Path {
+	case "/api/v3/exchangeInfo":
+		var rows []string
+		for _, base := range []string{"BTC", "ETH", "SOL"} {
+			rows = append(rows, fmt.Sprintf(`{"symbol":"%sUSDT","status":"TRADING","baseAsset":"%s","quoteAsset":"USDT"}`, base, base))
+		}
+		_, _ = io.WriteString(w, `{"symbols":[`+strings.Join(rows, ",")+`]}`)
+	case "/api/v3/ticker/24hr":
+		var symbols []string
+		_ = json.Unmarshal([]byte(query.Get("symbols")), &symbols)
+		var rows []string
+		for _, symbol := range symbols {
+			rows = append(rows, fmt.Sprintf(`{"symbol":%q,"lastPrice":"2.5","priceChangePercent":"-1.5","highPrice":"3.0","lowPrice":"2.0",`+
+				`"quoteVolume":"1000.5","closeTime":%d,"count":7}`, symbol, time.Now().UnixMilli()))
+		}
+		_, _ = io.WriteString(w, "["+strings.Join(rows, ",")+"]")
+	case "/api/v3/klines":
+		interval := sdk.Interval(query.Get("interval"))
+		limit, err := strconv.Atoi(query.Get("limit"))
+		if err != nil || !interval.Valid() {
+			http.Error(w, `{"code":-1120,"msg":"Invalid interval."}`, http.StatusBadRequest)
+			return
+		}
+		monday := time.Date(1970, time.January, 5, 0, 0, 0, 0, time.UTC)
+		newest := time.Now().Add(-(time.Since(monday) % interval.Duration()))
+		var rows []string
+		for i := limit - 1; i >= 0; i-- {
+			opens := newest.Add(-time.Duration(i) * interval.Duration()).Round(time.Minute)
+			rows = append(rows, fmt.Sprintf(`[%d,"2.0","4.0","0.5","3.0","21.6",%d,"131.01",617,"12.2","74.4","0"]`,
+				opens.UnixMilli(), opens.Add(interval.Duration()).UnixMilli()-1))
+		}
+		_, _ = io.WriteString(w, "["+strings.Join(rows, ",")+"]")
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// TestConformance holds the island to every check of the kit, as a process.
 func TestConformance(t *testing.T) {
 	path := build(t)
-	market := sim.New(sim.Options{Seed: 1})
-	upstream := islandtest.NewUpstream(t, market)
+	upstream := islandtest.NewUpstream(t, http.HandlerFunc(exchange))
 	islandtest.Run(t, islandtest.Subject{
 		Manifest: described(t, path),
-		New:      launcher(path, hclog.NewNullLogger()),
+		New:      func(tb testing.TB) sdk.IslandComponent { return launch(tb, path) },
 		Settings: func(testing.TB) map[string]any {
-			return map[string]any{"url": upstream.URL + "/binance", "calls_per_minute": 100000}
+			return map[string]any{"url": upstream.URL, "calls_per_minute": 100000}
 		},
 		Assets:    []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {ID: "ethereum", Symbol: "eth"}, {Symbol: "sol"}},
 		Unknown:   sdk.Asset{ID: "no-such-coin", Symbol: "nosuch"},
@@ -118,8 +161,94 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-var _ = fmt.Sprint
-var _ = bytes.Equal
-var _ = json.Marshal
-var _ = os.Stat
-var _ = strings.Cut
+// TestAnswers asks for what Binance says in many ways.
+func TestAnswers(t *testing.T) {
+	path := build(t)
+	answer := func(status int, header, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if name, value, ok := strings.Cut(header, ": "); ok {
+				w.Header().Set(name, value)
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		kind   sdk.Kind
+		after  time.Duration
+	}{
+		"429":                       {answer(429, "Retry-After: 7", `{"code":-1003,"msg":"too many"}`), sdk.RateLimited, 7 * time.Second},
+		"429 without a Retry-After": {answer(429, "", ""), sdk.RateLimited, time.Minute},
+		"a ban":                     {answer(418, "", `{"code":-1003,"msg":"banned"}`), sdk.RateLimited, 2 * time.Minute},
+		"a restricted location":     {answer(451, "", ""), sdk.PermissionDenied, time.Minute},
+		"the firewall":              {answer(403, "", "<html>"), sdk.PermissionDenied, 0},
+		"no such symbol":            {answer(400, "", `{"code":-1121,"msg":"Invalid symbol."}`), sdk.NotFound, 0},
+		"another service":           {answer(404, "", "<html>not found"), sdk.BadUpstream, 0},
+		"a redirect":                {answer(302, "Location: http://127.0.0.1:1/", ""), sdk.BadUpstream, 0},
+		"maintenance":               {answer(503, "Retry-After: 30", ""), sdk.Unavailable, 30 * time.Second},
+		"an object":                 {answer(200, "", `{}`), sdk.BadUpstream, 0},
+		"a short candle":            {answer(200, "", `[[1,2,3]]`), sdk.BadUpstream, 0},
+		"a negative figure":         {answer(200, "", `[[1,"1","1","1","-1","1",2]]`), sdk.BadUpstream, 0},
+		"a figure that is none":     {answer(200, "", `[[1,"1","1","1","NaN","1",2]]`), sdk.BadUpstream, 0},
+		"a stamp out of range":      {answer(200, "", `[[1e30,"1","1","1","1","1",2]]`), sdk.BadUpstream, 0},
+		"too deep":                  {answer(200, "", strings.Repeat("[", 200000)), sdk.BadUpstream, 0},
+		"less than promised":        {answer(200, "Content-Length: 100", `[`), sdk.Unavailable, 0},
+		"no candle":                 {answer(200, "", `[]`), sdk.NotFound, 0},
+		"no candle with a price":    {answer(200, "", `[[1,"0","0","0","0","0",2]]`), sdk.NotFound, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			upstream := islandtest.NewUpstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/v3/exchangeInfo" {
+					exchange(w, r)
+					return
+				}
+				tc.answer(w, r)
+			}))
+			island := launch(t, path)
+			cfg := sdk.Config{Name: "python-source", Values: map[string]any{"url": upstream.URL}}
+			if err := island.Initialize(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			_, err := island.Candles(t.Context(), sdk.CandlesRequest{
+				Asset: sdk.Asset{Symbol: "btc"}, VsCurrency: "usd", Interval: sdk.Interval1d, Limit: 3,
+			})
+			if err == nil || sdk.KindOf(err) != tc.kind || sdk.RetryAfter(err).Round(time.Second) != tc.after {
+				t.Errorf("%v (%s, retry after %s); want %s, %s", err, sdk.KindOf(err), sdk.RetryAfter(err), tc.kind, tc.after)
+			}
+		})
+	}
+}
+
+// TestSettingsThatCannotBeMeant are refused by name, though their types are right.
+func TestSettingsThatCannotBeMeant(t *testing.T) {
+	path := build(t)
+	for setting, values := range map[string][]any{
+		"url": {"", "ftp://example.com", "http://", "nonsense"}, "timeout": {"0s", "1h", "-1s", "1", ""}, "calls_per_minute": {0, -1, 2000000, 1.5, true},
+	} {
+		for _, value := range values {
+			t.Run(fmt.Sprint(setting, "=", value), func(t *testing.T) {
+				t.Parallel()
+				err := launch(t, path).Initialize(t.Context(), sdk.Config{Name: "python-source", Values: map[string]any{setting: value}})
+				var e *sdk.Error
+				if !errors.As(err, &e) || e.Kind != sdk.InvalidArgument || e.Setting != setting || !strings.Contains(e.Message, setting) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestReadmeNamesEverySetting keeps the table of settings complete.
+func TestReadmeNamesEverySetting(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range described(t, build(t)).Settings {
+		if row := "| `" + s.Name + "` | " + string(s.Type) + " | `" + s.Default + "` |"; !strings.Contains(string(readme), row) {
+			t.Errorf("README.md has no row %q", row)
+		}
+	}
+}

@@ -98,6 +98,11 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
+	mutualTLS, certificate, err := oneTimeCertificate()
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, sdk.Errorf(sdk.Unavailable, "start %s: make a certificate: %w", opts.Path, err)
+	}
 	p := &Process{dir: dir, done: make(chan struct{})}
 	started := make(chan *islandRunner, 1)
 	flood := newFlood(opts.Logger)
@@ -105,7 +110,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		HandshakeConfig:  handshake(),
 		Plugins:          plugin.PluginSet{pluginName: &islandPlugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        mutualTLS, // The island's certificate, from its handshake, is added to it.
 		SkipHostEnv:      true,
 		StartTimeout:     opts.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
@@ -114,6 +119,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		GRPCDialOptions:  dialOptions(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd.Env = append(cmd.Env, envClientCert+"="+string(certificate))
 			r := newRunner(cmd, image, reach, dir, flood, opts)
 			if err := r.start(); err != nil {
 				return nil, err

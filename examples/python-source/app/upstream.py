@@ -206,9 +206,9 @@ def family(name, kind, doc, *samples, unit=""):
 
 
 def remaining(context):
-    """Seconds that are left of a call; plenty when it has no deadline."""
+    """Seconds that are left of a call; plenty when it has no deadline, for which gRPC has nothing or an absurd number."""
     left = context.time_remaining()
-    return 3600.0 if left is None else left
+    return 3600.0 if left is None else min(left, 3600.0)
 
 
 def late(path, context):
