@@ -81,6 +81,8 @@ func showStatus(w io.Writer, answer []byte, now time.Time) error {
 // reasonOf is why an island is as it is, including what only an operator may see.
 func reasonOf(s *islandStatus) string {
 	switch {
+	case len(s.Debugger) > 0:
+		return strings.TrimSuffix("UNDER A DEBUGGER, unconfined: "+strings.Join(s.Debugger, " ")+"; "+s.Reason, "; ")
 	case s.LastError == "" || strings.Contains(s.Reason, s.LastError):
 		return s.Reason
 	case s.Reason == "":
@@ -108,6 +110,7 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"Last error", s.LastError},
 		{"PID", positive(s.PID)},
 		{"Binary", binaryOf(s)},
+		{"Debugger", strings.Join(s.Debugger, " ")},
 		{"Generation", strconv.FormatUint(s.Generation, 10)},
 		{"Restarts", strconv.Itoa(s.Restarts)},
 		{"SHA-256", s.Applied.SHA256},

@@ -40,12 +40,17 @@ const maxRunDir = 107 - len("/i0123456789/plugin-dir0123456789/plugin0123456789"
 const controlTimeouts = `{"methodConfig":[{"name":[{"service":"plugin.GRPCController"},{"service":"grpc.health.v1.Health"}],"timeout":"2s"}]}`
 
 // dialOptions are the host's side of the connection.
-func dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+func dialOptions(debugged bool) []grpc.DialOption {
+	out := []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize), grpc.MaxCallSendMsgSize(maxMessageSize)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultServiceConfig(controlTimeouts),
 	}
+	if !debugged {
+		out = append(out, grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true,
+		}))
+	}
+	return out
 }
 
 // Process is an island that runs.
@@ -117,7 +122,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       &printed{flood: flood},
 		SyncStderr:       &printed{flood: flood},
-		GRPCDialOptions:  dialOptions(),
+		GRPCDialOptions:  dialOptions(len(opts.Debugger) > 0),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, envClientCert+"="+string(certificate))
@@ -338,7 +343,11 @@ func socketIn(dir string) (path string, info os.FileInfo, err error) {
 }
 
 // Applied is how the process was really started.
-func (p *Process) Applied() Applied { return p.runner.applied }
+func (p *Process) Applied() Applied {
+	applied := p.runner.applied
+	applied.DebuggerSaid = p.runner.preamble.said()
+	return applied
+}
 
 // Kill ends the process and its group at once and returns when Done is closed.
 func (p *Process) Kill() {
@@ -419,7 +428,7 @@ func Loopback(manifest sdk.Manifest, island sdk.IslandComponent) (Island, func()
 		defer close(ended)
 		_ = server.Serve(listener) // returns when stopped
 	}()
-	options := append(dialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options := append(dialOptions(false), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	conn, err := grpc.NewClient("passthrough:///loopback", options...)
 	if err != nil {
