@@ -263,9 +263,9 @@ func (d *dev) compile(ctx context.Context) error {
 	case d.build == "":
 		cmd = exec.CommandContext(ctx, "go", "build", "-o", d.binary, ".")
 	case runtime.GOOS == "windows":
-		cmd = exec.CommandContext(ctx, "cmd", "/C", d.build) //nolint:gosec // It is what the author asked for.
+		cmd = exec.CommandContext(ctx, "cmd", "/C", d.build)
 	default:
-		cmd = exec.CommandContext(ctx, "sh", "-c", d.build) //nolint:gosec // It is what the author asked for.
+		cmd = exec.CommandContext(ctx, "sh", "-c", d.build)
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = d.folder, d.out, d.out, buildGrace
 	cmd.Env = append(os.Environ(), "ISLAND_BINARY="+d.binary)

@@ -147,7 +147,9 @@ func (o *operator) Attach(ctx context.Context, name string, debugger []string) e
 func (o *operator) Keep(name string) error { return o.h.supervisor.Keep(name) }
 
 // Detach implements gateway.Operator.
-func (o *operator) Detach(ctx context.Context, name string) error { return o.h.supervisor.Detach(ctx, name) }
+func (o *operator) Detach(ctx context.Context, name string) error {
+	return o.h.supervisor.Detach(ctx, name)
+}
 
 // Reload implements gateway.Operator.
 func (o *operator) Reload(ctx context.Context) (any, error) {

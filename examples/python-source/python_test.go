@@ -111,7 +111,7 @@ func exchange(w http.ResponseWriter, r *http.Request) {
 	case "/api/v3/exchangeInfo":
 		var rows []string
 		for _, base := range []string{"BTC", "ETH", "SOL"} {
-			rows = append(rows, fmt.Sprintf(`{"symbol":"%sUSDT","status":"TRADING","baseAsset":"%s","quoteAsset":"USDT"}`, base, base))
+			rows = append(rows, fmt.Sprintf(`{"symbol":%q,"status":"TRADING","baseAsset":%q,"quoteAsset":"USDT"}`, base+"USDT", base))
 		}
 		_, _ = io.WriteString(w, `{"symbols":[`+strings.Join(rows, ",")+`]}`)
 	case "/api/v3/ticker/24hr":

@@ -28,15 +28,15 @@ type islandRunner struct {
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
 
-	name   string
-	image  *Image
+	name  string
+	image *Image
 	// debugger starts the image, if there is one, and preamble is what that prints.
 	debugger []string
 	preamble *preamble
-	limits Limits
-	groups *Cgroups
-	group  *cgroup // nil for that of the host
-	reach  *files  // nil for whatever the user may
+	limits   Limits
+	groups   *Cgroups
+	group    *cgroup // nil for that of the host
+	reach    *files  // nil for whatever the user may
 	// user is who the process runs as, 0 for the host's user. It has these folders open then, the first of which is that of
 	// its socket, which really is socketDir.
 	user      uint32

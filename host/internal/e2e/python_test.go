@@ -34,7 +34,7 @@ func pythonSource(t *testing.T, beginning string) string {
 		t.Fatal(err)
 	}
 	// Beside the others, where the user of an island gets at it.
-	out, err := os.MkdirTemp(bin, "python")
+	out, err := os.MkdirTemp(bin, "python") //nolint:usetesting // t.TempDir is for this user alone.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,8 @@ func TestPythonIsland(t *testing.T) {
 	}
 	for _, words := range [][]string{
 		{`"@level":"warn"`, `"@message":"a record"`, `"pair":"BTCUSDT"`},
-		{`"line":"a plain line"`}, {`"line":"a plain print"`},
+		{`"line":"a plain line"`},
+		{`"line":"a plain print"`},
 	} {
 		if line := h.says(t, words...); !strings.Contains(line, `"island":"python-source"`) {
 			t.Errorf("not under the island's name: %s", line)

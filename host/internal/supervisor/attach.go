@@ -57,8 +57,9 @@ func (s *Supervisor) Attach(ctx context.Context, name string, debugger []string)
 	if before := s.leases[name]; before != nil {
 		before.Stop()
 	}
+	outliving := context.WithoutCancel(ctx)
 	s.leases[name] = time.AfterFunc(DebuggerLease, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
+		ctx, cancel := context.WithTimeout(outliving, detachTimeout)
 		defer cancel()
 		if _, _, err := s.debugged(name); err != nil {
 			return // A reload has taken it away.
