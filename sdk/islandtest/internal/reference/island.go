@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,7 @@ func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 	if l.is("tells secrets") && err != nil {
 		return fmt.Errorf("%w: %v", err, cfg.Values)
 	}
-	if err != nil && !l.is("lenient") {
+	if err = l.roughStart(cfg, err); err != nil && !l.is("lenient") {
 		return err
 	}
 	if _, given := cfg.Values["key"]; given && l.is("refuses defaults") {
@@ -58,6 +59,7 @@ func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 // begin is called at the start of every call of a role; what it returns is called at the end.
 func (l *life) begin(ctx context.Context) (func(), error) {
 	l.calls.Add(1)
+	l.roughCall()
 	switch {
 	case l.shut.Load() && l.is("panics after shutdown"):
 		panic("called after shutdown")
@@ -118,7 +120,7 @@ func (l *life) Shutdown(context.Context) error {
 		panic("shut down in the wrong state")
 	}
 	l.shut.Store(true)
-	return nil
+	return l.roughStop()
 }
 
 // source has every role of a source, over HTTP.
@@ -151,7 +153,11 @@ func (s *source) ask(ctx context.Context, vs string) error {
 	if s.is("deaf") {
 		time.Sleep(500 * time.Millisecond)
 	}
-	err = s.fetch(ctx)
+	if s.is("stays for its upstream") {
+		err = s.abandon(ctx)
+	} else {
+		err = s.fetch(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sulking && s.is("sulks") {
@@ -163,6 +169,18 @@ func (s *source) ask(ctx context.Context, vs string) error {
 		return errors.New("something is wrong")
 	}
 	return err
+}
+
+// abandon fetches for a caller and goes on when the caller has gone.
+func (s *source) abandon(ctx context.Context) error {
+	fetched := make(chan error, 1)
+	go func() { fetched <- s.fetch(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-fetched:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *source) fetch(ctx context.Context) error {
@@ -223,6 +241,7 @@ func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote
 	}
 	var quotes []sdk.Quote
 	for _, a := range req.Assets {
+		s.odd(a.Symbol)
 		if s.knows(a) {
 			quotes = append(quotes, s.quote(a))
 		}
@@ -297,6 +316,9 @@ func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.A
 func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
+	if s.is("queues for ever") {
+		return s.queue(ctx, req, emit)
+	}
 	for seq := uint64(1); ; seq++ {
 		if s.is("holes") && seq == 2 {
 			seq++
@@ -314,6 +336,37 @@ func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sd
 		case <-ticker.C:
 		}
 	}
+}
+
+// queue keeps every batch until it is taken.
+func (s *source) queue(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
+	var mu sync.Mutex
+	var waiting []sdk.QuoteBatch
+	go func() {
+		for ctx.Err() == nil {
+			q := s.quote(req.Assets[0])
+			q.Name = strings.Repeat("x", 100<<10)
+			mu.Lock()
+			waiting = append(waiting, sdk.QuoteBatch{Quotes: []sdk.Quote{q}})
+			mu.Unlock()
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for seq := uint64(1); ctx.Err() == nil; {
+		mu.Lock()
+		batches := waiting
+		waiting = nil
+		mu.Unlock()
+		for _, batch := range batches {
+			batch.Seq = seq
+			seq++
+			if err := emit(batch); err != nil {
+				return err
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 // minutes are the candles of a batch: one minute, the n-th of a day that is over.

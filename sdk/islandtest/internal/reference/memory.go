@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"context"
@@ -293,4 +293,16 @@ func (m *memory) Take(ctx context.Context, req sdk.BudgetRequest) error {
 	}
 	m.budgets[req.Name] = taken
 	return nil
+}
+
+// matches reports whether a key matches a glob, in the plainest words.
+func matches(glob, key []rune) bool {
+	switch {
+	case len(glob) == 0:
+		return len(key) == 0
+	case glob[0] == '*':
+		return matches(glob[1:], key) || (len(key) > 0 && matches(glob, key[1:]))
+	default:
+		return len(key) > 0 && (glob[0] == '?' || glob[0] == key[0]) && matches(glob[1:], key[1:])
+	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"cmp"
