@@ -3,7 +3,6 @@ package python
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,64 +29,22 @@ func build(t *testing.T) string {
 	return path
 }
 
-// source is the island in a process of its own, which starts when it is first asked something.
-type source struct {
-	sdk.QuoteSource
-	sdk.CandleSource
-	process func() (*process.Process, error)
-}
-
-// launch returns a source of a program.
-func launch(tb testing.TB, path string) *source {
-	tb.Helper()
-	return &source{process: sync.OnceValues(func() (*process.Process, error) {
-		dir, err := os.MkdirTemp("", "py") //nolint:usetesting // The name of a test would be too long for a socket.
-		if err != nil {
-			return nil, err
-		}
-		tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-		ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
-		defer cancel()
-		p, err := process.Launch(ctx, process.LaunchOptions{Name: "python-source", Path: path, RunDir: dir, StartTimeout: time.Minute})
-		if err == nil {
-			tb.Cleanup(p.Kill)
-		}
-		return p, err
-	})}
-}
-
-func (s *source) Initialize(ctx context.Context, cfg sdk.Config) error {
-	p, err := s.process()
+// launch starts a program as a host does, and hands it settings.
+func launch(t *testing.T, path string, settings map[string]any) (process.Island, error) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "py") //nolint:usetesting // The name of a test would be too long for a socket.
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	s.QuoteSource, s.CandleSource = p.Island(), p.Island()
-	return p.Island().Initialize(ctx, cfg)
-}
-
-func (s *source) Health(ctx context.Context) sdk.Health {
-	p, err := s.process()
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p, err := process.Launch(ctx, process.LaunchOptions{Name: "python-source", Path: path, RunDir: dir, StartTimeout: time.Minute})
 	if err != nil {
-		return sdk.Failed(err.Error())
+		t.Fatal(err)
 	}
-	return p.Island().Health(ctx)
-}
-
-func (s *source) Metrics(ctx context.Context) (sdk.Metrics, error) {
-	p, err := s.process()
-	if err != nil {
-		return nil, err
-	}
-	return p.Island().Metrics(ctx)
-}
-
-// Shutdown also ends the process, in the way that a host does.
-func (s *source) Shutdown(ctx context.Context) error {
-	p, err := s.process()
-	if err != nil {
-		return err
-	}
-	return p.Stop(ctx)
+	t.Cleanup(p.Kill)
+	return p.Island(), p.Island().Initialize(ctx, sdk.Config{Name: "python-source", Values: settings})
 }
 
 // described is what the program says that it is.
@@ -104,62 +59,8 @@ func described(t *testing.T, path string) sdk.Manifest {
 	return manifest
 }
 
-// exchange stands in for Binance.
-func exchange(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	switch r.URL.Path {
-	case "/api/v3/exchangeInfo":
-		var rows []string
-		for _, base := range []string{"BTC", "ETH", "SOL"} {
-			rows = append(rows, fmt.Sprintf(`{"symbol":%q,"status":"TRADING","baseAsset":%q,"quoteAsset":"USDT"}`, base+"USDT", base))
-		}
-		_, _ = io.WriteString(w, `{"symbols":[`+strings.Join(rows, ",")+`]}`)
-	case "/api/v3/ticker/24hr":
-		var symbols []string
-		_ = json.Unmarshal([]byte(query.Get("symbols")), &symbols)
-		var rows []string
-		for _, symbol := range symbols {
-			rows = append(rows, fmt.Sprintf(`{"symbol":%q,"lastPrice":"2.5","priceChangePercent":"-1.5","highPrice":"3.0","lowPrice":"2.0",`+
-				`"quoteVolume":"1000.5","closeTime":%d,"count":7}`, symbol, time.Now().UnixMilli()))
-		}
-		_, _ = io.WriteString(w, "["+strings.Join(rows, ",")+"]")
-	case "/api/v3/klines":
-		interval := sdk.Interval(query.Get("interval"))
-		limit, err := strconv.Atoi(query.Get("limit"))
-		if err != nil || !interval.Valid() {
-			http.Error(w, `{"code":-1120,"msg":"Invalid interval."}`, http.StatusBadRequest)
-			return
-		}
-		monday := time.Date(1970, time.January, 5, 0, 0, 0, 0, time.UTC)
-		newest := time.Now().Add(-(time.Since(monday) % interval.Duration()))
-		var rows []string
-		for i := limit - 1; i >= 0; i-- {
-			opens := newest.Add(-time.Duration(i) * interval.Duration()).Round(time.Minute)
-			rows = append(rows, fmt.Sprintf(`[%d,"2.0","4.0","0.5","3.0","21.6",%d,"131.01",617,"12.2","74.4","0"]`,
-				opens.UnixMilli(), opens.Add(interval.Duration()).UnixMilli()-1))
-		}
-		_, _ = io.WriteString(w, "["+strings.Join(rows, ",")+"]")
-	default:
-		http.NotFound(w, r)
-	}
-}
-
-// TestConformance holds the island to every check of the kit, as a process.
-func TestConformance(t *testing.T) {
-	path := build(t)
-	upstream := islandtest.NewUpstream(t, http.HandlerFunc(exchange))
-	islandtest.Run(t, islandtest.Subject{
-		Manifest: described(t, path),
-		New:      func(tb testing.TB) sdk.IslandComponent { return launch(tb, path) },
-		Settings: func(testing.TB) map[string]any {
-			return map[string]any{"url": upstream.URL, "calls_per_minute": 100000}
-		},
-		Assets:    []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {ID: "ethereum", Symbol: "eth"}, {Symbol: "sol"}},
-		Unknown:   sdk.Asset{ID: "no-such-coin", Symbol: "nosuch"},
-		Intervals: sdk.Intervals(),
-		Break:     upstream.Break,
-	})
-}
+// pairs is what Binance says is traded.
+const pairs = `{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT"}]}`
 
 // TestAnswers asks for what Binance says in many ways.
 func TestAnswers(t *testing.T) {
@@ -201,17 +102,16 @@ func TestAnswers(t *testing.T) {
 			t.Parallel()
 			upstream := islandtest.NewUpstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/api/v3/exchangeInfo" {
-					exchange(w, r)
+					_, _ = io.WriteString(w, pairs)
 					return
 				}
 				tc.answer(w, r)
 			}))
-			island := launch(t, path)
-			cfg := sdk.Config{Name: "python-source", Values: map[string]any{"url": upstream.URL}}
-			if err := island.Initialize(t.Context(), cfg); err != nil {
+			island, err := launch(t, path, map[string]any{"url": upstream.URL})
+			if err != nil {
 				t.Fatal(err)
 			}
-			_, err := island.Candles(t.Context(), sdk.CandlesRequest{
+			_, err = island.Candles(t.Context(), sdk.CandlesRequest{
 				Asset: sdk.Asset{Symbol: "btc"}, VsCurrency: "usd", Interval: sdk.Interval1d, Limit: 3,
 			})
 			if err == nil || sdk.KindOf(err) != tc.kind || sdk.RetryAfter(err).Round(time.Second) != tc.after {
@@ -230,7 +130,7 @@ func TestSettingsThatCannotBeMeant(t *testing.T) {
 		for _, value := range values {
 			t.Run(fmt.Sprint(setting, "=", value), func(t *testing.T) {
 				t.Parallel()
-				err := launch(t, path).Initialize(t.Context(), sdk.Config{Name: "python-source", Values: map[string]any{setting: value}})
+				_, err := launch(t, path, map[string]any{setting: value})
 				var e *sdk.Error
 				if !errors.As(err, &e) || e.Kind != sdk.InvalidArgument || e.Setting != setting || !strings.Contains(e.Message, setting) {
 					t.Errorf("%v", err)

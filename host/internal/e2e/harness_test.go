@@ -89,7 +89,11 @@ func build(dir string) error {
 			return fmt.Errorf("go build %v: %w\n%s", args, err, out)
 		}
 	}
-	return nil
+	cmd := exec.Command("../../../examples/python-source/build", filepath.Join(plugins, "python-source"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pack the island in Python: %w\n%s", err, out)
+	}
+	return os.Chmod(filepath.Join(plugins, "python-source"), 0o755) //nolint:gosec // Some islands are of another user.
 }
 
 // program is a process that a test started.
