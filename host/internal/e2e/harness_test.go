@@ -93,7 +93,7 @@ func build(dir string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pack the island in Python: %w\n%s", err, out)
 	}
-	return os.Chmod(filepath.Join(plugins, "python-source"), 0o755) //nolint:gosec // Some islands are of another user.
+	return os.Chmod(filepath.Join(plugins, "python-source"), 0o755) // Some islands are of another user.
 }
 
 // program is a process that a test started.
