@@ -110,7 +110,6 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 		{"Last error", s.LastError},
 		{"PID", positive(s.PID)},
 		{"Binary", binaryOf(s)},
-		{"Debugger", strings.Join(s.Debugger, " ")},
 		{"Generation", strconv.FormatUint(s.Generation, 10)},
 		{"Restarts", strconv.Itoa(s.Restarts)},
 		{"SHA-256", s.Applied.SHA256},
@@ -124,6 +123,9 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 	}
 	if s.State != supervisor.StateRunning {
 		rows = rows[:len(rows)-1] // What it last answered says nothing about an island that does not run.
+	}
+	if len(s.Debugger) > 0 {
+		rows = append(rows, []string{"Debugger", strings.Join(s.Debugger, " ")})
 	}
 	if err := printTable(w, "", rows); err != nil {
 		return err
