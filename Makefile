@@ -108,6 +108,12 @@ lint: $(TOOL)/golangci-lint $(TOOL)/gofumpt ## Check the code against the house 
 	$(TOOL)/golangci-lint run
 	@unformatted=$$($(TOOL)/gofumpt -l $(SOURCES))
 	[[ -z $$unformatted ]] || { echo "gofumpt -w would change:" $$unformatted >&2; exit 1; }
+	# What "islands new" writes is what authors copy.
+	rm -rf .cache/new
+	for kind in source store reporter; do
+		$(GO) run ./host new $$kind demo-$$kind --sdk . --dir .cache/new/$$kind >/dev/null
+		(cd .cache/new/$$kind && $(CURDIR)/$(TOOL)/golangci-lint run --config $(CURDIR)/.golangci.yml --disable gomoddirectives)
+	done
 
 .PHONY: format
 format: $(TOOL)/gofumpt ## Format the code

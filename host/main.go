@@ -65,7 +65,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("islands {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(), newValidate(), newLock(), newJanitor(), newVersion(), newVerify())
+	root.AddCommand(newRun(), newValidate(), newLock(), newNew(), newJanitor(), newVersion(), newVerify())
 	root.AddCommand(remoteCommands()...)
 	strict(root)
 	return root

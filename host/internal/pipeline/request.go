@@ -117,6 +117,7 @@ func New(opts Options) *Requests {
 	r.routes.Store(r.newRoutes(opts, nil))
 	r.opts = opts.withoutRoutes()
 	r.sources.keep(askedByRequests, r.routes.Load().asked())
+	r.sources.keep(askedByName, opts.Alone)
 	r.ledger = newLedger(r)
 	r.work.Go(func() { r.ledger.run(process.Routine(r.ctx)) })
 	r.work.Go(func() { r.probe(process.Routine(r.ctx)) })

@@ -78,6 +78,7 @@ func newSources(opts Options) *sources {
 const (
 	askedByRequests = "requests"
 	askedByFeed     = "feed"
+	askedByName     = "name" // by clients, one source alone
 )
 
 // keep makes the sources known that somebody asks, in the place of those that he asked before. Those that nobody asks any
@@ -350,17 +351,28 @@ func (s *sources) note(src *source, err error) {
 	src.signal()
 	src.mu.Unlock()
 	src.mode.set(ok, err)
-	s.judge(ok, err)
+	s.judge(src, ok, err)
 }
 
-// judge decides whether all sources are down: the failure table's "external APIs".
-func (s *sources) judge(ok bool, err error) {
+// inLine reports whether a source answers by itself, and not only whoever asks for it by name.
+func (s *sources) inLine(name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Contains(s.asked[askedByRequests], name) || slices.Contains(s.asked[askedByFeed], name)
+}
+
+// judge decides whether all sources are down, by what came of a call to one: the failure table's "external APIs". Those
+// that are not in line do not count, because nothing is served from them by itself.
+func (s *sources) judge(src *source, ok bool, err error) {
+	if !s.inLine(src.name) {
+		return
+	}
 	if ok {
 		s.mode.set(true, nil)
 		return
 	}
-	for _, src := range s.all() {
-		if !src.isFailing() {
+	for _, other := range s.all() {
+		if s.inLine(other.name) && !other.isFailing() {
 			return
 		}
 	}
