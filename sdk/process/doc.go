@@ -14,6 +14,8 @@
 //
 //   - The process is started by a runner of our own (runner.go), in a process group of its own, so that a grandchild
 //     that holds a pipe cannot hide the island's death: the group is killed as soon as the island is gone.
+//   - The certificates are made by us too (certificate.go), on a curve that every TLS library takes, so that an island may be
+//     written with any gRPC.
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
 //   - What an island writes goes to the host's log until it is too much, and is counted from then on (flood.go). Lines are cut
 //     on both ways out; what is kept for a crash report is bounded by itself.
@@ -39,6 +41,8 @@
 //     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own
 //     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
 //     host does that, and until then the island is of the host's user, and Applied says why.
+//   - A debugger (debugger.go) is executed in the place of the program, and starts it. What it prints before the handshake goes to the
+//     log; the island leaves itself readable, and keepalive is off, because a process at a breakpoint answers no ping.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
 //     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.
