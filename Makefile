@@ -117,6 +117,14 @@ check-generate: ## Check that the generated code is what generate writes
 proto-lint: $(TOOL)/buf ## Check the contract in protobuf
 	cd sdk/proto && ../../$(TOOL)/buf lint
 
+.PHONY: proto-breaking
+proto-breaking: $(TOOL)/buf ## Check that the contract has only grown since each frozen minor and the last tag
+	.ci/contract check
+
+.PHONY: freeze
+freeze: $(TOOL)/buf ## Freeze the contract and the SDK of this minor, before the next one is begun
+	.ci/contract freeze
+
 # The database is on the network. What cannot be asked within ten seconds is not waited for, and says so.
 VULNDB ?= https://vuln.go.dev
 
@@ -141,7 +149,7 @@ cross: ## Check that everything builds elsewhere (CROSS)
 	done
 
 .PHONY: check
-check: tidy build lint check-generate proto-lint govulncheck validate test readme cross ## Everything that must hold before a change lands
+check: tidy build lint check-generate proto-lint proto-breaking govulncheck validate test readme cross ## Everything that must hold before a change lands
 
 .PHONY: tools
 tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin

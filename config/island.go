@@ -299,9 +299,8 @@ func (l *loader) acceptable(island *Island, b *islandBlock, err error) bool {
 			"%s does not say what it is: %.500s. Try \"%s describe\".", island.Binary, err.Error(), b.binary)
 		return false
 	}
-	if m.Protocol.Major != sdk.ProtocolMajor {
-		l.problem(b.where("binary"), "Wrong protocol", "%s speaks version %d of the protocol, this host version %d. Build it with the SDK of this host.",
-			island.Binary, m.Protocol.Major, sdk.ProtocolMajor)
+	if err := m.Protocol.Check(sdk.Protocol{Major: sdk.ProtocolMajor, Minor: sdk.ProtocolMinor}); err != nil {
+		l.problem(b.where("binary"), "Wrong protocol", "%s does not go with this host: %v.", b.binary, err)
 		return false
 	}
 	if island.Layer != 0 && m.Layer != island.Layer {
