@@ -122,8 +122,12 @@ proto-breaking: $(TOOL)/buf ## Check that the contract has only grown since each
 	.ci/contract check
 
 .PHONY: freeze
-freeze: $(TOOL)/buf ## Freeze the contract and the SDK of this minor, before the next one is begun
+freeze: $(TOOL)/buf ## Freeze the contract of this minor, when it is released
 	.ci/contract freeze
+
+.PHONY: next-minor
+next-minor: $(TOOL)/buf ## Begin the next minor of the contract, before anything is added
+	.ci/contract next
 
 # The database is on the network. What cannot be asked within ten seconds is not waited for, and says so.
 VULNDB ?= https://vuln.go.dev

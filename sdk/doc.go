@@ -77,8 +77,7 @@
 // This is how it is kept. Each released minor is frozen in proto/released, and "make check" compares the contract with every one
 // of them and with the last tag (buf breaking). The SDK of the previous minor is kept whole in process/testdata/previous; the tests
 // build an island and a host from it, and run each with the other half of today. Who adds to the contract begins with
-// "make freeze", raises ProtocolMinor, writes "Since 1.N" beside what is new, says here what it is, and what the other side does
-// without it.
+// "make next-minor", writes "Since 1.N" beside what is new, and says here what it is and what the other side does without it.
 //
 //   - 1.0: the first.
 //   - 1.1: candles in streams ([StreamRequest].Candles, [QuoteBatch].Candles). An island of 1.0 streams quotes alone.

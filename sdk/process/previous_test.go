@@ -48,7 +48,7 @@ func TestAnIslandOfThePreviousMinor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if described.Protocol != previous {
-		t.Fatalf("testdata/previous speaks %s, and the minor before this one is %s: freeze that (make freeze) before another is begun",
+		t.Fatalf("testdata/previous speaks %s, and the minor before this one is %s: a minor is begun with make next-minor, which keeps the SDK",
 			described.Protocol, previous)
 	}
 	output := newLog()
