@@ -31,7 +31,7 @@ type islandBlock struct {
 	config hcl.Attributes // of the config block
 	// own and inConfig are all that stands in the island's block and in its config block.
 	own, inConfig *hclsyntax.Body
-	end    hcl.Range      // the config block's line, or the island's
+	end           hcl.Range // the config block's line, or the island's
 	// described is whether the island's manifest is known.
 	described bool
 }

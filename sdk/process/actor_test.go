@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +46,10 @@ func become() bool {
 		if err := os.Unsetenv("ISLANDS_LIFELINE_FD"); err == nil {
 			process.Serve(actorManifest(), &actor{})
 		}
+	case strings.HasPrefix(filepath.Base(os.Args[0]), "numbered"):
+		manifest := actorManifest()
+		manifest.Version = fmt.Sprintf("1.0.%d", os.Getpid())
+		process.Serve(manifest, &actor{})
 	case role == "by hand", os.Getenv("SERVICE_ISLANDS_ISLAND") != "", len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test."):
 		process.Serve(actorManifest(), &actor{})
 	default:

@@ -38,6 +38,9 @@
 //     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own
 //     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
 //     host does that, and until then the island is of the host's user, and Applied says why.
+//   - What a binary says of itself is remembered by its checksum (descriptions.go), so that checking a configuration starts nothing
+//     but what has changed. Who could write to that memory could make a secret setting a public one, so it has to be its
+//     user's alone.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
 //     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.
