@@ -11,9 +11,12 @@ PACKAGES ?= ./...
 BENCH    ?=
 CROSS    ?= darwin/arm64 windows/amd64
 
-# The examples that are built beside the host, and those that are islands of their own: they serve, so they import process.
+# The examples that are built beside the host, and those that are islands: modules of their own, as one in any other repository
+# is, so that `./...` does not reach them.
 EXAMPLES        ?= ./examples/marketsim ./examples/demo ./examples/watch
-EXAMPLE_ISLANDS ?= $(patsubst %/main.go,./%,$(shell grep -ls '"github.com/service-islands/islands/sdk/process"' examples/*/main.go))
+EXAMPLE_ISLANDS ?= $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+# Those that a target goes to besides PACKAGES: all of them, or none where only some packages are asked for.
+MODULES          = $(if $(filter ./...,$(PACKAGES)),$(EXAMPLE_ISLANDS))
 
 # No cgo: the binaries run on any Linux. No revision is stamped into them, so that a commit alone rebuilds nothing and an
 # unpacked archive builds as a clone does.
@@ -32,7 +35,8 @@ build: ## Build everything into bin/
 	mkdir -p bin/plugins
 	$(BUILD) -o bin/islands ./host
 	$(BUILD) -o bin/ $(EXAMPLES)
-	$(BUILD) -o bin/plugins/ ./plugins/... $(EXAMPLE_ISLANDS)
+	$(BUILD) -o bin/plugins/ ./plugins/...
+	for module in $(EXAMPLE_ISLANDS); do (cd "$$module" && $(BUILD) -o $(CURDIR)/bin/plugins/ .); done
 
 .PHONY: demo
 demo: build ## Run the shipped islands.hcl against a simulated market, without network or servers
@@ -43,14 +47,17 @@ run: build ## Run the shipped islands.hcl against the live services
 	@bin/islands run --config islands.hcl
 
 .PHONY: validate
-validate: build ## Check islands.hcl against the islands' own manifests
-	bin/islands validate islands.hcl
+validate: build ## Check islands.hcl, and those of the examples, against the islands' own manifests
+	for file in islands.hcl $(wildcard examples/*/islands.hcl); do bin/islands validate "$$file"; done
 
 ##@ Test
 
 .PHONY: test
 test: test-deps build $(TOOL)/gotestsum ## Run every test with the race detector, real Redis and Postgres included
 	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) $(PACKAGES)
+	for module in $(MODULES); do
+		(cd "$$module" && $(CURDIR)/$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) ./...)
+	done
 
 .PHONY: test-deps
 test-deps: ## Install the servers and the C compiler that the tests need (Debian, as root), or say how
@@ -77,7 +84,7 @@ bench: build $(TOOL)/centrifuge ## Measure; BENCH='--only warm --json' and the l
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@while IFS=: read -r file target; do
 		echo "$$file $$target"
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null
+		$(GO) test -C "$$(dirname "$$file")" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . </dev/null
 	done < <(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(SOURCES) | sed 's/func //')
 
 # The whole of what must not take it down, with full figures: hosts and islands have the race detector too, so give it an hour. The
@@ -85,6 +92,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 .PHONY: chaos
 chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everything, with full figures (CHAOS picks tests)
 	ISLANDS_CHAOS=full $(TOOL)/gotestsum --format testname -- -race -timeout 90m -count 1 -run '$(or $(CHAOS),^Test(Chaos|NothingDelivered))' ./host/internal/e2e
+	$(if $(CHAOS),,ISLANDS_CHAOS=full ISLANDS_CHAOS_PROGRAMS=plain $(TOOL)/gotestsum --format testname -- -timeout 20m -count 1 -run '^TestChaosFlood' ./host/internal/e2e)
 
 .PHONY: readme
 readme: build test-deps ## Run the commands of the README
@@ -95,8 +103,15 @@ readme: build test-deps ## Run the commands of the README
 .PHONY: lint
 lint: $(TOOL)/golangci-lint $(TOOL)/gofumpt ## Check the code against the house rules
 	$(TOOL)/golangci-lint run
+	for module in $(EXAMPLE_ISLANDS); do (cd "$$module" && $(CURDIR)/$(TOOL)/golangci-lint run); done
 	@unformatted=$$($(TOOL)/gofumpt -l $(SOURCES))
 	[[ -z $$unformatted ]] || { echo "gofumpt -w would change:" $$unformatted >&2; exit 1; }
+	# What "islands new" writes is what authors copy.
+	rm -rf .cache/new
+	for kind in source store reporter; do
+		$(GO) run ./host new $$kind demo-$$kind --sdk . --dir .cache/new/$$kind >/dev/null
+		(cd .cache/new/$$kind && $(CURDIR)/$(TOOL)/golangci-lint run --config $(CURDIR)/.golangci.yml --disable gomoddirectives)
+	done
 
 .PHONY: format
 format: $(TOOL)/gofumpt ## Format the code
@@ -136,20 +151,23 @@ VULNDB ?= https://vuln.go.dev
 govulncheck: $(TOOL)/govulncheck ## Look for known holes in what is built on, where their database can be reached
 	@if curl -fsS --max-time 10 -o /dev/null $(VULNDB)/index/modules.json; then
 		$(TOOL)/govulncheck -db $(VULNDB) -test $(PACKAGES)
+		for module in $(MODULES); do $(TOOL)/govulncheck -C "$$module" -db $(VULNDB) -test ./...; done
 	else
 		echo 'govulncheck: the database $(VULNDB) cannot be reached; nothing was checked' >&2
 	fi
 
 .PHONY: tidy
 tidy: ## Check that go.mod and go.sum hold what is used, unaltered
-	$(GO) mod tidy -diff
-	$(GO) mod verify
+	for module in . $(EXAMPLE_ISLANDS); do (cd "$$module" && $(GO) mod tidy -diff && $(GO) mod verify); done
 
 .PHONY: cross
 cross: ## Check that everything builds elsewhere (CROSS)
 	@for target in $(CROSS); do
 		echo "$$target"
 		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -buildvcs=false $(PACKAGES)
+		for module in $(MODULES); do
+			(cd "$$module" && CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -buildvcs=false -o /dev/null .)
+		done
 	done
 
 .PHONY: check

@@ -100,6 +100,15 @@ island "binance-source" {
   }
 }
 
+island "fear-greed" {
+  layer  = "external_services"
+  binary = "plugins/fear-greed"
+
+  config {
+    url = env("FEAR_GREED_URL", "https://api.alternative.me/fng/")
+  }
+}
+
 # Layer 5, business logic: mean something.
 
 island "report-generator" {
@@ -129,6 +138,11 @@ request {
   global {
     sources  = ["coingecko-source"]
     strategy = "short_term"
+  }
+
+  sentiment {
+    sources  = ["fear-greed"]
+    strategy = "medium_term"
   }
 
   catalogue {

@@ -67,6 +67,10 @@ var manifests = map[string]sdk.Manifest{
 			{Name: "symbols", Type: sdk.ListSetting, Doc: "Pairs."},
 		},
 	},
+	"fear-greed": {
+		Name: "fear-greed", Layer: sdk.LayerExternalServices, Roles: []sdk.Role{sdk.RoleSentiment},
+		Settings: []sdk.Setting{{Name: "url", Type: sdk.StringSetting, Default: "https://api.alternative.me/fng/", Doc: "Address."}},
+	},
 	"report-generator": {
 		Name: "report-generator", Layer: sdk.LayerBusinessLogic, Roles: []sdk.Role{sdk.RoleReporter},
 		Reports: []sdk.ReportSpec{{Name: "crypto-report"}, {Name: "technical-analysis"}},
@@ -246,6 +250,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 		Quotes:    Kind{Sources: []string{"coingecko-source", "binance-source"}, Strategy: wantStrategies[0]},
 		Candles:   Kind{Sources: []string{"binance-source", "coingecko-source"}, Strategy: wantStrategies[3]},
 		Global:    Kind{Sources: []string{"coingecko-source"}, Strategy: wantStrategies[1]},
+		Sentiment: Kind{Sources: []string{"fear-greed"}, Strategy: wantStrategies[2]},
 		Catalogue: Kind{Sources: []string{"coingecko-source", "binance-source"}, Strategy: wantStrategies[4]},
 		Reports: []Report{
 			{Name: "crypto-report", Island: "report-generator", Strategy: wantStrategies[2], Key: "crypto_report", Warm: []string{"btc", "eth"}},
@@ -263,7 +268,7 @@ func TestShippedFileEmbedded(t *testing.T) {
 	if diff := cmp.Diff(wantBroadcast, cfg.Broadcast); diff != "" {
 		t.Errorf("broadcast (-want +got):\n%s", diff)
 	}
-	want := []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "report-generator"}
+	want := []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "fear-greed", "report-generator"}
 	if diff := cmp.Diff(want, enabled(cfg)); diff != "" {
 		t.Errorf("enabled islands (-want +got):\n%s", diff)
 	}
@@ -281,7 +286,7 @@ func TestShippedFileWithServers(t *testing.T) {
 		"REDIS_URL": "redis://user:hunter2@127.0.0.1:6379/0", "DATABASE_URL": "postgres://u:hunter2@127.0.0.1/islands",
 		"ISLANDS_LISTEN": "0.0.0.0:8080", "ISLANDS_DATA_DIR": "/var/lib/islands", "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json",
 		"ISLANDS_ADMIN_TOKEN": "hunter2hunter2", "COINGECKO_URL": "http://127.0.0.1:1/api/v3", "COINGECKO_API_KEY": "hunter2",
-		"BINANCE_URL": "http://127.0.0.1:2", "BINANCE_STREAM_URL": "ws://127.0.0.1:2",
+		"BINANCE_URL": "http://127.0.0.1:2", "BINANCE_STREAM_URL": "ws://127.0.0.1:2", "FEAR_GREED_URL": "http://127.0.0.1:3/fng/",
 	})
 	if cfg.Request.Store != "postgres-store" {
 		t.Errorf("store is %q", cfg.Request.Store)
@@ -297,6 +302,7 @@ func TestShippedFileWithServers(t *testing.T) {
 			"url": "http://127.0.0.1:1/api/v3", "api_key": "hunter2",
 		},
 		"binance-source":   {"url": "http://127.0.0.1:2", "stream_url": "ws://127.0.0.1:2"},
+		"fear-greed":       {"url": "http://127.0.0.1:3/fng/"},
 		"report-generator": {},
 	} {
 		got, _ := cfg.Island(island)
@@ -312,7 +318,7 @@ func TestShippedFileInProduction(t *testing.T) {
 	opts := Options{Env: lookup(map[string]string{"ISLANDS_ENV": "production"}), Describe: describe, ExecutableDir: dir}
 	_, err := Load("../islands.hcl", opts)
 	var wrong *Diagnostics
-	if !errors.As(err, &wrong) || len(wrong.Problems()) != 5 {
+	if !errors.As(err, &wrong) || len(wrong.Problems()) != 6 {
 		t.Fatalf("got %v", err)
 	}
 	src, err := os.ReadFile("../islands.hcl")

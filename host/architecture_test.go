@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -267,6 +268,44 @@ func TestImportLaws(t *testing.T) {
 				t.Errorf("got the reason %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestExampleIslandsStandAlone finds that each example that is an island is a module of its own, which asks for the contract and
+// finds it in this tree: as one in any other repository would, but for the replacement.
+func TestExampleIslandsStandAlone(t *testing.T) {
+	t.Parallel()
+	islands := 0
+	goFiles(t, func(file string) {
+		folder := path.Dir(file)
+		if path.Base(file) != "main.go" || !below(folder, "examples") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(repository, file), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		serves := slices.ContainsFunc(parsed.Imports, func(spec *ast.ImportSpec) bool {
+			return spec.Path.Value == strconv.Quote(modulePath+"sdk/process")
+		})
+		if !serves {
+			return
+		}
+		islands++
+		text, err := os.ReadFile(filepath.Join(repository, folder, "go.mod"))
+		if err != nil {
+			t.Errorf("%s is an island without a module of its own: %v", folder, err)
+			return
+		}
+		for _, line := range []string{"module " + modulePath + folder, "replace " + strings.TrimSuffix(modulePath, "/") + " => ../.."} {
+			if !slices.Contains(strings.Split(string(text), "\n"), line) {
+				t.Errorf("%s/go.mod has no line %q", folder, line)
+			}
+		}
+	})
+	if islands < 2 {
+		t.Errorf("%d examples are islands: nothing is proved about the others", islands)
 	}
 }
 

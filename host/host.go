@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -283,7 +284,7 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 	opts := pipeline.Options{
 		Island: h.supervisor.Island, Hold: h.supervisor.Hold, Cache: req.Cache, Store: req.Store,
 		Quotes: line(req.Quotes), Candles: line(req.Candles), Global: line(req.Global), Sentiment: line(req.Sentiment),
-		Catalogue: line(req.Catalogue),
+		Catalogue: line(req.Catalogue), Alone: aloneIn(cfg),
 		Encode: pipeline.Encoders{
 			Quote: func(q sdk.Quote, stale bool) pipeline.Representation {
 				return pipeline.NewRepresentation("json", jsonType, gateway.EncodeQuote(q, stale))
@@ -306,6 +307,22 @@ func (h *host) pipelineOptions(cfg *config.Config) pipeline.Options {
 		})
 	}
 	return opts
+}
+
+// aloneIn lists the enabled islands that offer quotes and are not in line for them: a client may ask for one by its name,
+// so that it can be tried before others go by it.
+func aloneIn(cfg *config.Config) []string {
+	line := cfg.Request.Quotes.Sources
+	if len(line) == 0 {
+		return nil // Nobody said how long a quote holds.
+	}
+	var alone []string
+	for _, island := range cfg.Islands {
+		if island.Enabled && island.Manifest.Has(sdk.RoleQuotes) && !slices.Contains(line, island.Name) {
+			alone = append(alone, island.Name)
+		}
+	}
+	return alone
 }
 
 // jsonType is the content type of the answers that the gateway encodes.

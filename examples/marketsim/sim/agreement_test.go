@@ -31,6 +31,12 @@ func TestServicesAgreeWithinBasisPoints(t *testing.T) {
 		for _, p := range prices {
 			exchange[p.Symbol] = number(t, p.Price)
 		}
+		var western struct {
+			Result map[string]struct {
+				Last []string `json:"c"`
+			}
+		}
+		b.read(west+"/Ticker", &western)
 		compared := 0
 		for _, q := range quotes {
 			other := exchange[upper(q.Symbol)+"USDT"]
@@ -41,6 +47,11 @@ func TestServicesAgreeWithinBasisPoints(t *testing.T) {
 			compared++
 			if bps := 1e4 * math.Abs(*q.Price/other-1); bps > 5 {
 				t.Errorf("%s: %v and %v are %.1f basis points apart", q.ID, *q.Price, other, bps)
+			}
+			if row, ok := western.Result[upper(q.Symbol)+"USD"]; ok {
+				if bps := 1e4 * math.Abs(number(t, row.Last[0])/other-1); bps > 5 {
+					t.Errorf("%s: %v and %v are %.1f basis points apart at the exchanges", q.ID, row.Last[0], other, bps)
+				}
 			}
 		}
 		if compared < 80 {

@@ -55,6 +55,12 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(w, http.StatusOK, s.Streams())
+	case "/_sim/channels":
+		if r.Method != http.MethodGet {
+			allow(http.MethodGet)
+			return
+		}
+		answer(w, http.StatusOK, s.Channels())
 	case "/_sim/env":
 		if r.Method != http.MethodGet {
 			allow(http.MethodGet)
@@ -62,7 +68,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, http.StatusOK, Environment(r.Host))
 	default:
-		problem(w, http.StatusNotFound, "want /_sim/faults, /_sim/requests, /_sim/streams or /_sim/env")
+		problem(w, http.StatusNotFound, "want /_sim/faults, /_sim/requests, /_sim/streams, /_sim/channels or /_sim/env")
 	}
 }
 
@@ -72,6 +78,8 @@ func Environment(address string) map[string]string {
 		"COINGECKO_URL":      "http://" + address + "/coingecko/api/v3",
 		"BINANCE_URL":        "http://" + address + "/binance",
 		"BINANCE_STREAM_URL": "ws://" + address + "/binance",
+		"KRAKEN_URL":         "http://" + address + "/kraken",
+		"KRAKEN_STREAM_URL":  "ws://" + address + "/kraken" + krakenRoute,
 		"FEAR_GREED_URL":     "http://" + address + "/fng/",
 	}
 }

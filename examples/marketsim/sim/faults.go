@@ -29,6 +29,8 @@ const (
 	KindBan = "ban"
 	// KindRestricted answers 451; Binance only.
 	KindRestricted = "restricted"
+	// KindError answers an error in words with status 200; Kraken only.
+	KindError = "error"
 	// KindGarbage answers 200 with a body that means nothing.
 	KindGarbage = "garbage"
 	// KindLimit replaces the budget per minute.
@@ -37,7 +39,7 @@ const (
 
 // Fault is a misbehaviour to switch on, in the shape of `POST /_sim/faults`.
 type Fault struct {
-	// Service is "coingecko" (both hosts), "coingecko-pro", "binance", "fng" or "*".
+	// Service is "coingecko" (both hosts), "coingecko-pro", "binance", "kraken", "fng" or "*".
 	Service string `json:"service"`
 	// Route limits the fault to paths, or route templates, that begin with it, without the service's prefix. Empty: all.
 	Route string `json:"route,omitempty"`
@@ -50,6 +52,8 @@ type Fault struct {
 	// RetryAfter is the header's value: seconds, an HTTP date, or "auto" for what is left of the minute. Empty: no
 	// header. For a ban it is the length in seconds, default 120, and the header says what is left of it.
 	RetryAfter string `json:"retry_after,omitempty"`
+	// Words are the error, such as "EAPI:Rate limit exceeded"; for the kind error only.
+	Words string `json:"words,omitempty"`
 	// LatencyMS is 1 to 600000; for the kind latency only.
 	LatencyMS int `json:"latency_ms,omitempty"`
 	// Count is how many calls, or frames, meet the fault before it is removed; 0 until it is cleared. Of the kinds that meet
@@ -92,11 +96,11 @@ const maxBan = 72 * time.Hour
 // check says what is wrong with a fault.
 func (f Fault) check() error {
 	switch f.Service {
-	case serviceCoinGecko, serviceCoinGeckoPro, serviceBinance, serviceFearGreed, "*":
+	case serviceCoinGecko, serviceCoinGeckoPro, serviceBinance, serviceKraken, serviceFearGreed, "*":
 	case "":
-		return errors.New(`service is missing: want "coingecko", "coingecko-pro", "binance", "fng" or "*"`)
+		return errors.New(`service is missing: want "coingecko", "coingecko-pro", "binance", "kraken", "fng" or "*"`)
 	default:
-		return fmt.Errorf(`service %q is unknown: want "coingecko", "coingecko-pro", "binance", "fng" or "*"`, f.Service)
+		return fmt.Errorf(`service %q is unknown: want "coingecko", "coingecko-pro", "binance", "kraken", "fng" or "*"`, f.Service)
 	}
 	if f.Route != "" && (f.Route[0] != '/' || len(f.Route) > maxRoute) {
 		return fmt.Errorf(`route %.40q: want a path such as "/coins/markets", at most %d bytes`, f.Route, maxRoute)
@@ -119,6 +123,7 @@ func (f Fault) check() error {
 		{"body", f.Body != ""},
 		{"retry_after", f.RetryAfter != ""},
 		{"latency_ms", f.LatencyMS != 0},
+		{"words", f.Words != ""},
 		{"limit", f.Limit != 0},
 		{"stream", f.Stream != ""},
 		{"code", f.Code != 0},
@@ -159,6 +164,14 @@ func (f Fault) checkKind() (allowed []string, err error) {
 			return nil, fmt.Errorf("kind %q is for binance only, not for %q", f.Kind, f.Service)
 		}
 		return []string{"body", "retry_after", "route", "count"}, nil
+	case KindError:
+		if f.Service != serviceKraken {
+			return nil, fmt.Errorf("kind %q is for kraken only, not for %q", f.Kind, f.Service)
+		}
+		if f.Words == "" || len(f.Words) > maxRoute {
+			return nil, fmt.Errorf(`words %.40q: want an error such as "EAPI:Rate limit exceeded", at most %d bytes`, f.Words, maxRoute)
+		}
+		return []string{"words", "route", "count"}, nil
 	case KindLimit:
 		if f.Limit < 1 {
 			return nil, fmt.Errorf("limit is %d: want 1 or more per minute", f.Limit)
@@ -170,8 +183,8 @@ func (f Fault) checkKind() (allowed []string, err error) {
 	if f.Kind == KindStreamRefuse || onConnections(f.Kind) || onFrames(f.Kind) {
 		return f.checkStream()
 	}
-	return nil, fmt.Errorf("kind %q is unknown: want status, latency, truncate, reset, silence, ban, restricted, garbage "+
-		"or limit, or for streams stream_refuse, stream_silence, stream_no_ping, stream_cut, stream_shutdown, stream_life, "+
+	return nil, fmt.Errorf("kind %q is unknown: want status, latency, truncate, reset, silence, ban, restricted, error, "+
+		"garbage or limit, or for streams stream_refuse, stream_silence, stream_no_ping, stream_cut, stream_shutdown, stream_life, "+
 		"stream_interval, stream_duplicate or stream_late", f.Kind)
 }
 
@@ -202,8 +215,13 @@ func (f Fault) checkRetryAfter() error {
 
 // meets says whether a call of a service comes upon the fault.
 func (f Fault) meets(service, path, template string) bool {
-	if f.Kind == KindBan || f.Kind == KindRestricted || f.Kind == KindStreamRefuse {
+	switch f.Kind {
+	case KindBan, KindRestricted, KindStreamShutdown:
 		if service != serviceBinance {
+			return false
+		}
+	case KindStreamRefuse:
+		if service != serviceBinance && service != serviceKraken {
 			return false
 		}
 	}
@@ -303,7 +321,7 @@ func concerns(kind string, upgrade bool) bool {
 	switch {
 	case kind == KindStreamRefuse:
 		return upgrade
-	case kind == KindTruncate, kind == KindLimit:
+	case kind == KindTruncate, kind == KindLimit, kind == KindError:
 		return !upgrade
 	}
 	return !onConnections(kind) && !onFrames(kind)
@@ -349,6 +367,8 @@ func (f *live) failure(now time.Time) upstream.Failure {
 		failure.RetryAfter = upstream.RetrySeconds(now.Truncate(time.Minute).Add(time.Minute).Sub(now))
 	}
 	switch f.Kind {
+	case KindError:
+		failure.Status, failure.Words = http.StatusOK, f.Words
 	case KindStatus, KindStreamRefuse:
 		failure.Status = f.Status
 		failure.Until = now.Add(defaultBan)

@@ -307,7 +307,7 @@ func TestFaultsThatAreRefused(t *testing.T) {
 		{`{"service":"binance","kind":"reset","colour":"red"}`, `unknown field \"colour\"`},
 		{`{"service":"binance","kind":"reset","count":"3"}`, "cannot unmarshal string"},
 		{`{"kind":"reset"}`, "service is missing"},
-		{`{"service":"kraken","kind":"reset"}`, `service \"kraken\" is unknown`},
+		{`{"service":"coinbase","kind":"reset"}`, `service \"coinbase\" is unknown`},
 		{`{"service":"binance"}`, "kind is missing"},
 		{`{"service":"binance","kind":"fire"}`, `kind \"fire\" is unknown`},
 		{`{"service":"binance","kind":"status"}`, "status is 0: want 400 to 599"},

@@ -16,6 +16,7 @@ import (
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/binance"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/coingecko"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/feargreed"
+	"github.com/service-islands/islands/examples/marketsim/sim/internal/kraken"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/streams"
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/upstream"
 )
@@ -36,6 +37,10 @@ type Options struct {
 	BinanceWeightPerMinute int
 	// FearGreedPerMinute is the budget of the Fear & Greed index per address in calls, default 60.
 	FearGreedPerMinute int
+	// KrakenCounter is what Kraken's call counter of an address may rise to, default 15. It falls by one a second.
+	KrakenCounter int
+	// Channels are the rules of Kraken's channels.
+	Channels ChannelOptions
 	// Streams are the rules of Binance's streams.
 	Streams StreamOptions
 }
@@ -46,6 +51,7 @@ type Server struct {
 	market   *market.Market
 	mounts   []mount
 	streams  *streams.Hub
+	channels *streams.Channels
 	faults   faultSet
 	closed   chan struct{}
 	closeOne sync.Once
@@ -71,6 +77,7 @@ var (
 	_ http.Handler = (*Server)(nil)
 	_ service      = (*coingecko.Service)(nil)
 	_ service      = (*binance.Service)(nil)
+	_ service      = (*kraken.Service)(nil)
 	_ service      = (*feargreed.Service)(nil)
 )
 
@@ -85,6 +92,7 @@ const (
 	serviceCoinGecko    = "coingecko"
 	serviceCoinGeckoPro = "coingecko-pro"
 	serviceBinance      = "binance"
+	serviceKraken       = "kraken"
 	serviceFearGreed    = "fng"
 )
 
@@ -107,6 +115,7 @@ func New(o Options) *Server {
 	pro := gecko
 	pro.Pro = true
 	spot := binance.New(m, budget(o.BinanceWeightPerMinute, 6000))
+	exchange := kraken.New(m, budget(o.KrakenCounter, 15))
 	s := &Server{
 		now:    o.Now,
 		market: m,
@@ -114,15 +123,18 @@ func New(o Options) *Server {
 			{serviceCoinGecko, "/coingecko/api/v3", coingecko.New(m, gecko)},
 			{serviceCoinGeckoPro, "/coingecko-pro/api/v3", coingecko.New(m, pro)},
 			{serviceBinance, "/binance", spot},
+			{serviceKraken, "/kraken", exchange},
 			{serviceFearGreed, "/fng", feargreed.New(m, budget(o.FearGreedPerMinute, 60))},
 		},
 		faults: faultSet{released: make(chan struct{}), changed: make(chan struct{})},
 		closed: make(chan struct{}),
 		calls:  map[string]int64{},
 	}
-	s.streams = streams.New(streams.Options(o.Streams), o.Now, spot.Stream, &s.faults, func(method string) {
+	s.streams = streams.New(streams.Options(o.Streams), o.Now, spot.Stream, &connectionFaults{&s.faults, serviceBinance}, func(method string) {
 		s.add(serviceBinance + " WS " + method)
 	})
+	s.channels = streams.NewChannels(streams.ChannelOptions(o.Channels), o.Now, exchange.Channel,
+		&connectionFaults{&s.faults, serviceKraken}, func(method string) { s.add(serviceKraken + " WS " + method) })
 	return s
 }
 
@@ -135,6 +147,7 @@ func (s *Server) Market() *market.Market { return s.market }
 func (s *Server) Close() {
 	s.closeOne.Do(func() { close(s.closed) })
 	s.streams.Close()
+	s.channels.Close()
 }
 
 // Inject adds faults, after those that are active already. An invalid one, or one too many, adds none.
@@ -145,6 +158,7 @@ func (s *Server) Inject(faults ...Fault) error { return s.faults.add(s.now(), fa
 func (s *Server) Clear() {
 	s.faults.clear()
 	s.streams.Reset()
+	s.channels.Reset()
 	for _, m := range s.mounts {
 		m.Reset()
 	}
@@ -238,6 +252,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m mount, path str
 		reply = m.Fail(call, met.failure)
 	case refusal != nil:
 		reply = *refusal
+	case stream == krakenRoute:
+		s.channels.Serve(w, r, stream)
+		return
 	case stream != "":
 		s.streams.Serve(w, r, stream, streamNames(call, stream))
 		return
@@ -256,7 +273,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, m mount, path str
 // admit charges the caller for a call or for the upgrade of a stream.
 func (s *Server) admit(w http.ResponseWriter, m mount, call *upstream.Request, stream string) (refusal *upstream.Reply) {
 	if stream != "" {
-		if !s.streams.Admit(call.Caller) {
+		switch {
+		case stream == krakenRoute && !s.channels.Admit(call.Caller):
+			reply := m.Fail(call, upstream.Failure{Status: http.StatusTooManyRequests, Style: upstream.StyleText})
+			return &reply
+		case stream != krakenRoute && !s.streams.Admit(call.Caller):
 			return streamRefusal()
 		}
 		return nil

@@ -51,7 +51,7 @@ type bench struct {
 func unlimited() sim.Options {
 	return sim.Options{
 		Seed: 7, KeylessPerMinute: -1, DemoPerMinute: -1, ProPerMinute: -1, BinanceWeightPerMinute: -1,
-		FearGreedPerMinute: -1,
+		FearGreedPerMinute: -1, KrakenCounter: -1,
 	}
 }
 
@@ -138,6 +138,7 @@ const (
 	gecko    = "/coingecko/api/v3"
 	geckoPro = "/coingecko-pro/api/v3"
 	spot     = "/binance/api/v3"
+	west     = "/kraken/0/public"
 )
 
 // everything is one call of every route.
@@ -164,6 +165,11 @@ var everything = []string{
 	spot + "/ticker/24hr",
 	spot + "/ticker/price",
 	spot + "/depth?symbol=ETHUSDT&limit=50",
+	west + "/Time",
+	west + "/SystemStatus",
+	west + "/AssetPairs",
+	west + "/Ticker",
+	west + "/OHLC?pair=XBTUSD&interval=1440",
 	"/fng/?limit=0",
 }
 
@@ -197,7 +203,7 @@ func TestEnvironmentPointsAtThisServer(t *testing.T) {
 	var env map[string]string
 	b.read("/_sim/env", &env)
 	for name, path := range map[string]string{
-		"COINGECKO_URL": "/ping", "BINANCE_URL": "/api/v3/ping", "FEAR_GREED_URL": "?limit=1",
+		"COINGECKO_URL": "/ping", "BINANCE_URL": "/api/v3/ping", "FEAR_GREED_URL": "?limit=1", "KRAKEN_URL": "/0/public/Time",
 	} {
 		response, err := b.client.Get(env[name] + path)
 		if err != nil {
@@ -211,7 +217,10 @@ func TestEnvironmentPointsAtThisServer(t *testing.T) {
 	if want := "ws" + b.url[len("http"):] + "/binance"; env["BINANCE_STREAM_URL"] != want {
 		t.Errorf("BINANCE_STREAM_URL is %q, want %q", env["BINANCE_STREAM_URL"], want)
 	}
-	if len(env) != 4 {
+	if want := "ws" + b.url[len("http"):] + "/kraken/v2"; env["KRAKEN_STREAM_URL"] != want {
+		t.Errorf("KRAKEN_STREAM_URL is %q, want %q", env["KRAKEN_STREAM_URL"], want)
+	}
+	if len(env) != 6 {
 		t.Errorf("got %v", env)
 	}
 }

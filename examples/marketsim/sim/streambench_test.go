@@ -87,7 +87,7 @@ func float(t *testing.T, o sim.StreamOptions, test func(*pond)) {
 			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 				t.Error(err)
 			}
-			if n := s.Streams().Open; n != 0 {
+			if n := s.Streams().Open + s.Channels().Open; n != 0 {
 				t.Errorf("%d connections are open after the end", n)
 			}
 		}()
@@ -117,7 +117,12 @@ func dial(ctx context.Context, url string, o *websocket.DialOptions) (conn *webs
 // attempt connects within the bubble.
 func (p *pond) attempt(path string, o websocket.DialOptions) (conn *websocket.Conn, status int, retry string, err error) {
 	o.HTTPClient = p.client
-	return dial(p.Context(), "ws://sim/binance"+path, &o)
+	if path != "/v2" {
+		path = "/binance" + path
+	} else {
+		path = "/kraken" + path
+	}
+	return dial(p.Context(), "ws://sim"+path, &o)
 }
 
 func (p *pond) connect(path string) *listener {

@@ -10,7 +10,7 @@ import (
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/streams"
 )
 
-// Kinds of faults of Binance's streams. The other kinds, but for truncate and limit, meet the upgrade of a connection as
+// Kinds of faults of Binance's streams and Kraken's channels. The other kinds, but for truncate and limit, meet the upgrade of a connection as
 // they meet any call.
 const (
 	// KindStreamRefuse answers the upgrade with an error status.
@@ -55,7 +55,11 @@ func onFrames(kind string) bool { return kind == KindStreamDuplicate || kind == 
 
 // checkStream checks what a kind of the streams needs and lists the fields that it knows.
 func (f Fault) checkStream() (allowed []string, err error) {
-	if f.Service != serviceBinance && f.Service != "*" {
+	switch {
+	case f.Service == serviceBinance, f.Service == "*":
+	case f.Service != serviceKraken:
+		return nil, fmt.Errorf("kind %q is for binance and kraken only, not for %q", f.Kind, f.Service)
+	case f.Kind == KindStreamShutdown:
 		return nil, fmt.Errorf("kind %q is for binance only, not for %q", f.Kind, f.Service)
 	}
 	within := func(name string, ms, from, to int) error {
@@ -108,7 +112,13 @@ func ms(n int, def time.Duration) time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-var _ streams.Faults = (*faultSet)(nil)
+// connectionFaults are the faults that the connections of one service meet.
+type connectionFaults struct {
+	*faultSet
+	service string
+}
+
+var _ streams.Faults = (*connectionFaults)(nil)
 
 // Changed is closed when faults were added or cleared.
 func (s *faultSet) Changed() <-chan struct{} {
@@ -118,8 +128,8 @@ func (s *faultSet) Changed() <-chan struct{} {
 }
 
 // reaches says whether a fault meets a connection, and takes the connection in when it is new to the fault.
-func (f *live) reaches(connection int64, path string) bool {
-	if !f.meets(serviceBinance, path, path) {
+func (f *live) reaches(connection int64, service, path string) bool {
+	if !f.meets(service, path, path) {
 		return false
 	}
 	if _, ok := f.since[connection]; ok {
@@ -134,7 +144,7 @@ func (f *live) reaches(connection int64, path string) bool {
 }
 
 // Weather is what is in force for a connection: the first fault of each sort.
-func (s *faultSet) Weather(connection int64, path string) streams.Weather {
+func (s *connectionFaults) Weather(connection int64, path string) streams.Weather {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var w streams.Weather
@@ -156,7 +166,7 @@ func (s *faultSet) Weather(connection int64, path string) streams.Weather {
 		default:
 			met = w.Cut != nil
 		}
-		if met || !f.reaches(connection, path) {
+		if met || !f.reaches(connection, s.service, path) {
 			continue
 		}
 		switch f.Kind {
@@ -179,13 +189,13 @@ func (s *faultSet) Weather(connection int64, path string) streams.Weather {
 }
 
 // Frame is what happens to a frame of a stream, or to an answer or notice when the stream is "".
-func (s *faultSet) Frame(connection int64, path, stream string) streams.Treatment {
+func (s *connectionFaults) Frame(connection int64, path, stream string) streams.Treatment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.list {
 		// A fault for all is in force at once, also for a connection that has not looked at its weather since.
 		if _, ok := f.since[connection]; f.Kind == KindStreamSilence && (ok || f.Count == 0) &&
-			f.meets(serviceBinance, path, path) && strings.HasPrefix(stream, f.Stream) {
+			f.meets(s.service, path, path) && strings.HasPrefix(stream, f.Stream) {
 			return streams.Treatment{Silent: true}
 		}
 	}
@@ -194,7 +204,7 @@ func (s *faultSet) Frame(connection int64, path, stream string) streams.Treatmen
 		return t
 	}
 	s.list = slices.DeleteFunc(s.list, func(f *live) bool {
-		if !onFrames(f.Kind) || !f.meets(serviceBinance, path, path) || !strings.HasPrefix(stream, f.Stream) {
+		if !onFrames(f.Kind) || !f.meets(s.service, path, path) || !strings.HasPrefix(stream, f.Stream) {
 			return false
 		}
 		switch {

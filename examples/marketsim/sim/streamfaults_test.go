@@ -296,7 +296,7 @@ func TestStreamFaultsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, unlimited())
 	for _, c := range []struct{ fault, message string }{
-		{`{"service":"coingecko","kind":"stream_cut"}`, `kind \"stream_cut\" is for binance only`},
+		{`{"service":"coingecko","kind":"stream_cut"}`, `kind \"stream_cut\" is for binance and kraken only`},
 		{`{"service":"binance","kind":"stream_fire"}`, `kind \"stream_fire\" is unknown`},
 		{`{"service":"binance","kind":"stream_refuse"}`, "status is 0: want 400 to 599"},
 		{`{"service":"binance","kind":"stream_cut","code":1006}`, "code is 1006: want one"},

@@ -33,12 +33,37 @@ type StreamStatus = streams.Status
 // StreamConnection is an open connection of a [StreamStatus].
 type StreamConnection = streams.Connection
 
+// ChannelOptions are the rules of Kraken's channels. Zero stands for the default, and a negative number of messages or connects
+// for no limit.
+type ChannelOptions struct {
+	// Interval is how often trades are looked at, default 1 s.
+	Interval time.Duration
+	// Heartbeat is how long a subscribed connection is quiet before it gets a heartbeat, default 1 s.
+	Heartbeat time.Duration
+	// Idle is how long a connection without a subscription stays open, default 1 minute.
+	Idle time.Duration
+	// Write is how long a frame may take on its way to a client that does not read, default 5 s.
+	Write time.Duration
+	// Messages is how many messages a client may send within a second, default 20.
+	Messages int
+	// Connects is how often an address may connect in ten minutes of the clock, default 150.
+	Connects int
+}
+
+// Channels tells the same as [Server.Streams] of the connections to Kraken.
+func (s *Server) Channels() StreamStatus { return s.channels.Status() }
+
+// krakenRoute is the route of Kraken's channels.
+const krakenRoute = "/v2"
+
 // Streams tells which connections are open, to what they are subscribed, and why the others have ended.
 func (s *Server) Streams() StreamStatus { return s.streams.Status() }
 
-// streamRoute is the route of the streams that a call is for: "/stream" or "/ws", and "" for none.
+// streamRoute is the route of the streams that a call is for: "/stream" or "/ws", "/v2" of Kraken, and "" for none.
 func streamRoute(service, path string) string {
 	switch {
+	case service == serviceKraken && path == krakenRoute:
+		return path
 	case service != serviceBinance:
 	case path == "/stream", path == "/ws":
 		return path

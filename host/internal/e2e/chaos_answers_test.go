@@ -154,7 +154,7 @@ func TestChaosHostileAnswers(t *testing.T) {
 		}
 	}
 	now := h.pids(t)
-	for _, name := range []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "report-generator"} {
+	for _, name := range []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "fear-greed", "report-generator"} {
 		if now[name] != start[name] {
 			t.Errorf("%s: process %d became %d", name, start[name], now[name])
 		}

@@ -74,7 +74,7 @@ func (f footprint) fits(before footprint) error {
 		resident = 64 << 20
 	)
 	slack := int64(resident)
-	if full {
+	if races {
 		slack *= 4 // The race detector remembers every access in as much memory again, several times.
 	}
 	if f.goroutines > before.goroutines+goroutines || f.files > before.files+files || f.sockets > before.sockets+files ||
@@ -103,7 +103,7 @@ func TestChaosSwaps(t *testing.T) {
 	h := startHost(t, m, nil)
 	feed := startEar(t, h)
 	paths := []string{"/api/crypto-report/btc", "/api/market-data/eth", "/api/technical-analysis/sol", "/health/live"}
-	names := []string{"binance-source", "report-generator", "cache", "sqlite-store", "coingecko-source"}
+	names := []string{"binance-source", "report-generator", "cache", "sqlite-store", "coingecko-source", "fear-greed"}
 	requests := startLoad(t, h, 4, paths...)
 	var before footprint
 	for round := range scaled(5, 50) {

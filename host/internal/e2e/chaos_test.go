@@ -16,9 +16,12 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// full is whether the chaos tests run at length, as make chaos has them do, and with programs that have the race detector.
-// Otherwise they do the same with smaller figures.
-var full = os.Getenv("ISLANDS_CHAOS") == "full"
+// full is whether the chaos tests run at length, as make chaos has them do; otherwise they do the same with smaller figures. Those at
+// length run programs with the race detector, whose figures of memory say little, unless they are asked for plain ones.
+var (
+	full  = os.Getenv("ISLANDS_CHAOS") == "full"
+	races = full && os.Getenv("ISLANDS_CHAOS_PROGRAMS") != "plain"
+)
 
 // scaled is the smaller figure, or the one at length.
 func scaled(short, long int) int {

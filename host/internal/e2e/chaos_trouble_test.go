@@ -127,6 +127,7 @@ func (d *director) troubled(t *testing.T, names ...string) string {
 		for _, name := range names {
 			blocks.WriteString(d.block(name))
 		}
+		text = strings.Replace(text, sentiment, "", 1)
 		return strings.Replace(text, "\nrequest {\n", "\n"+blocks.String()+"request {\n"+fmt.Sprintf(`
   sentiment {
     sources  = ["%s"]
@@ -274,7 +275,7 @@ func TestChaosHostileProcesses(t *testing.T) {
 		t.Errorf("%v ran, %v run", slices.Sorted(maps.Keys(start)), slices.Sorted(maps.Keys(now)))
 	}
 	eventually(t, 60*time.Second, "everything is given back", func() error { return footprintOf(t, h).fits(before) })
-	for _, name := range []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "report-generator"} {
+	for _, name := range []string{"cache", "sqlite-store", "coingecko-source", "binance-source", "fear-greed", "report-generator"} {
 		if crashes := h.crashes(t, name); len(crashes) > 0 {
 			t.Errorf("%s: %v", name, crashes)
 		}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -220,6 +221,8 @@ func (w *witness) ask(ctx context.Context, t *testing.T, h *host, path string) {
 	case err != nil:
 		t.Errorf("GET %s: %v", path, err)
 	case r.status == http.StatusServiceUnavailable && r.header.Get("Retry-After") != "":
+		w.refusals++
+	case r.status == http.StatusBadGateway && bytes.Contains(r.body, []byte(`"bad_upstream"`)): // All that could answer talk nonsense.
 		w.refusals++
 	case r.status != http.StatusOK:
 		t.Errorf("GET %s: %d %s", path, r.status, r.body)

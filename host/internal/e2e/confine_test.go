@@ -64,7 +64,7 @@ func TestIslandsAreConfined(t *testing.T) {
 		h.ok(t, "/api/crypto-report/btc")
 		h.ok(t, "/health/database")
 		all := h.appliedTo(t)
-		if len(all) != 5 {
+		if len(all) != 6 {
 			t.Fatalf("%d islands run", len(all))
 		}
 		for name, a := range all {
@@ -120,7 +120,7 @@ func TestHostWithoutPrivileges(t *testing.T) {
 	h.ok(t, "/api/crypto-report/btc")
 	h.ok(t, "/health/database")
 	all := h.appliedTo(t)
-	if len(all) != 5 {
+	if len(all) != 6 {
 		t.Fatalf("%d islands run", len(all))
 	}
 	for name, a := range all {

@@ -72,22 +72,45 @@ func build(dir string) error {
 	if err := os.MkdirAll(plugins, 0o700); err != nil {
 		return err
 	}
+	// The examples that are islands are modules of their own.
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		return err
+	}
+	modules, err := filepath.Glob(filepath.Join(root, "examples", "*", "go.mod"))
+	if err != nil {
+		return err
+	}
+	for _, module := range modules {
+		if err := compile(filepath.Dir(module), races, "-o", plugins+"/", "."); err != nil {
+			return err
+		}
+	}
 	for _, args := range [][]string{
 		{"-o", filepath.Join(dir, "islands"), "./host"},
-		{"-o", plugins + "/", "./plugins/...", "./examples/fear-greed"},
+		{"-o", plugins + "/", "./plugins/..."},
 		{"-o", filepath.Join(dir, "marketsim"), "./examples/marketsim"},
 		{"-o", plugins + "/", "./host/internal/e2e/testdata/trouble", "./sdk/process/testdata/raw"},
 	} {
-		flags, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, "0"
-		if full && !strings.Contains(args[len(args)-1], "marketsim") && !strings.Contains(args[len(args)-1], "testdata") {
-			flags, cgo = append(flags, "-race"), "1"
+		what := args[len(args)-1]
+		if err := compile(root, races && !strings.Contains(what, "marketsim") && !strings.Contains(what, "testdata"), args...); err != nil {
+			return err
 		}
-		cmd := exec.Command("go", append(flags, args...)...)
-		cmd.Dir = "../../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %v: %w\n%s", args, err, out)
-		}
+	}
+	return nil
+}
+
+// compile runs go build in a module.
+func compile(dir string, races bool, args ...string) error {
+	flags, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}, "0"
+	if races {
+		flags, cgo = append(flags, "-race"), "1"
+	}
+	cmd := exec.Command("go", append(flags, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %v: %w\n%s", args, err, out)
 	}
 	return nil
 }

@@ -32,7 +32,8 @@ func newComposition(t *testing.T) *composition {
 		t.Fatal(err)
 	}
 	c := &composition{t: t, path: filepath.Join(t.TempDir(), "islands.hcl"), text: string(text)}
-	c.write(c.text)
+	c.replace(fearGreed, "") // An island to add.
+	c.replace(sentiment, "")
 	return c
 }
 
@@ -77,10 +78,12 @@ const (
 	fearGreed = `island "fear-greed" {
   layer  = "external_services"
   binary = "plugins/fear-greed"
+
   config {
-    url = env("FEAR_GREED_URL")
+    url = env("FEAR_GREED_URL", "https://api.alternative.me/fng/")
   }
 }
+
 `
 	sentiment = `
   sentiment {
@@ -209,7 +212,7 @@ func TestReload(t *testing.T) {
 		}},
 		{
 			"an island out of the file", func() {
-				c.replace(strings.Replace(fearGreed, "  config", "  enabled = false\n  config", 1), "")
+				c.replace(strings.Replace(fearGreed, "\n\n  config", "\n  enabled = false\n\n  config", 1), "")
 			},
 			changes{},
 			func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,10 +16,10 @@ import (
 	"github.com/service-islands/islands/sdk/islandtest/servers"
 )
 
-// stored asks a host for everything that its store has of a symbol since a moment.
-func (h *host) stored(t *testing.T, symbol string, since time.Time) (map[heard]bool, error) {
+// stored asks a host for everything that its store has of a symbol since a moment: the price by the time that it is of.
+func (h *host) stored(t *testing.T, symbol string, since time.Time) (map[int64]float64, error) {
 	t.Helper()
-	out := map[heard]bool{}
+	out := map[int64]float64{}
 	for next := ""; ; {
 		path := "/api/history/" + symbol + "?limit=1000&from=" + url.QueryEscape(since.UTC().Format(time.RFC3339Nano))
 		if next != "" {
@@ -36,7 +37,7 @@ func (h *host) stored(t *testing.T, symbol string, since time.Time) (map[heard]b
 			return nil, err
 		}
 		for _, q := range page.Quotes {
-			out[heard{symbol: symbol, asOf: q.AsOf.UnixNano()}] = true
+			out[q.AsOf.UnixNano()] = q.Price
 		}
 		if next = page.Next; next == "" {
 			return out, nil
@@ -47,15 +48,15 @@ func (h *host) stored(t *testing.T, symbol string, since time.Time) (map[heard]b
 // allStored waits until every quote that was heard is in the store.
 func (h *host) allStored(t *testing.T, since time.Time, quotes ...[]heard) {
 	t.Helper()
-	want := map[string]map[heard]bool{}
+	want := map[string]map[int64]bool{}
 	n := 0
 	for _, list := range quotes {
 		for _, q := range list {
 			if want[q.symbol] == nil {
-				want[q.symbol] = map[heard]bool{}
+				want[q.symbol] = map[int64]bool{}
 			}
 			// What a source says of a moment that it has spoken of before, after a restart, changes nothing in the store.
-			want[q.symbol][heard{symbol: q.symbol, asOf: q.asOf}] = true
+			want[q.symbol][q.asOf] = true
 			n++
 		}
 	}
@@ -66,14 +67,14 @@ func (h *host) allStored(t *testing.T, since time.Time, quotes ...[]heard) {
 				return err
 			}
 			missing := 0
-			var one heard
-			for q := range list {
-				if !got[q] {
-					missing, one = missing+1, q
+			var one int64
+			for asOf := range list {
+				if _, ok := got[asOf]; !ok {
+					missing, one = missing+1, asOf
 				}
 			}
 			if missing > 0 {
-				return fmt.Errorf("%d of %d quotes of %s are missing, such as that of %v", missing, len(list), symbol, time.Unix(0, one.asOf).UTC())
+				return fmt.Errorf("%d of %d quotes of %s are missing, such as that of %v", missing, len(list), symbol, time.Unix(0, one).UTC())
 			}
 		}
 		return nil
@@ -160,16 +161,26 @@ func TestNothingDeliveredIsLost(t *testing.T) {
 		h.allStored(t, began, all...)
 	})
 	t.Run("a damaged spool", func(t *testing.T) {
+		pg := servers.Postgres(t)
 		m := startMarket(t)
-		env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t)}
+		env := map[string]string{"ISLANDS_DATA_DIR": dataDir(t), "DATABASE_URL": pg.URL()}
 		h := startHost(t, m, env)
-		e := startEar(t, h)
-		h.heardSome(t, e, 3)
+		began := time.Now().Add(-time.Hour)
+		first := startEar(t, h)
+		h.heardSome(t, first, 2)
+		pg.Stop()
+		h.heardSome(t, first, 8)
+		eventually(t, 30*time.Second, "some wait on disk", func() error {
+			if n := h.spooled(t); n < 4 {
+				return fmt.Errorf("%v wait", n)
+			}
+			return nil
+		})
 		if err := h.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		<-h.done
-		e.stop()
+		before := first.stop()
 		segments, _ := filepath.Glob(filepath.Join(h.data, "spool", "*.seg"))
 		if len(segments) == 0 {
 			t.Fatal("no segment")
@@ -186,9 +197,52 @@ func TestNothingDeliveredIsLost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		again := startHost(t, m, env)
-		h.heardSome(t, startEar(t, again), 2)
+		h = startHost(t, m, env)
+		second := startEar(t, h)
+		h.heardSome(t, second, 2)
+		pg.Restart()
+		h.heardSome(t, second, 2)
+		after := second.stop()
+		h.allStored(t, began, after)
+		eventually(t, 30*time.Second, "what is damaged is counted", func() error {
+			body := h.get(t, "/health/database").json(t)
+			if lost, _ := at(t, body, "spool.lost").(float64); lost == 0 {
+				return fmt.Errorf("%v", body)
+			}
+			return nil
+		})
+		h.noneInvented(t, began, before, after)
 	})
+}
+
+// noneInvented holds the store against what was heard: what it has of a moment is what was said of that.
+func (h *host) noneInvented(t *testing.T, since time.Time, quotes ...[]heard) {
+	t.Helper()
+	said := map[string]map[int64][]float64{}
+	for _, q := range slices.Concat(quotes...) {
+		if said[q.symbol] == nil {
+			said[q.symbol] = map[int64][]float64{}
+		}
+		said[q.symbol][q.asOf] = append(said[q.symbol][q.asOf], q.price)
+	}
+	compared := 0
+	for symbol, prices := range said {
+		got, err := h.stored(t, symbol, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for asOf, price := range got {
+			if heard, ok := prices[asOf]; ok {
+				compared++
+				if !slices.Contains(heard, price) {
+					t.Errorf("%s of %v is stored as %v, and %v was said", symbol, time.Unix(0, asOf).UTC(), price, heard)
+				}
+			}
+		}
+	}
+	if compared == 0 {
+		t.Error("nothing of what was heard is stored")
+	}
 }
 
 // TestASpoolWithoutADisk takes the folder of the spool away while the feed runs: the feed goes on, the host says so once and

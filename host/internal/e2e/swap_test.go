@@ -198,7 +198,7 @@ func TestLostSocket(t *testing.T) {
 	pid := h.pids(t)["report-generator"]
 	requests := startLoad(t, h, 2, "/api/crypto-report/btc", "/api/market-data/eth")
 	sockets, _ := filepath.Glob(filepath.Join(h.data, "run", "i*", "*", "*"))
-	if len(sockets) != 5 {
+	if len(sockets) != 6 {
 		t.Fatalf("the sockets are %v", sockets)
 	}
 	for _, socket := range sockets {
@@ -212,7 +212,7 @@ func TestLostSocket(t *testing.T) {
 		for range now {
 			left++
 		}
-		if left != 5 || gone(pid) != nil {
+		if left != 6 || gone(pid) != nil {
 			return fmt.Errorf("%d sockets", left)
 		}
 		return nil

@@ -37,6 +37,10 @@
 // line had to answer, is kept for a short while only, so that it does not stay poor for an hour. Budgets are kept by each
 // source for its own process; hosts that share one Redis do not share them.
 //
+// Sources of quotes that are in no list are known as well, by name alone: an operator tries one before others go by it. It
+// counts for nobody else: it is not asked by itself, not for a second opinion either, and neither its failures nor its
+// answers say whether external APIs are available.
+//
 // Who answers what may change while questions are answered (routes.go): cache, store, lines, strategies and reports are
 // routes, which never change and are replaced as a whole. A question and its flight use the ones they began with, and
 // those who do are counted, so that a reload knows when nobody asks the former islands any more and they may end. The near

@@ -377,7 +377,8 @@ func (r *Requests) History(ctx context.Context, req sdk.HistoryRequest) (sdk.His
 
 // HasSource reports whether a source answers quotes, for ?source=.
 func (r *Requests) HasSource(name string) bool {
-	return slices.Contains(r.routes.Load().Quotes.Sources, name)
+	rt := r.routes.Load()
+	return slices.Contains(rt.Quotes.Sources, name) || slices.Contains(rt.Alone, name)
 }
 
 // Invalidate forgets keys and globs in the store, the cache and the near cache, here and on every host that shares the

@@ -58,8 +58,10 @@ type Options struct {
 	Cache, Store string
 
 	Quotes, Candles, Global, Sentiment, Catalogue Line
-	Reports                                       []Report
-	Encode                                        Encoders
+	// Alone are sources of quotes that are not in line: they answer whoever asks for them by name, and nobody else.
+	Alone   []string
+	Reports []Report
+	Encode  Encoders
 
 	// NegativeTTL is how long "not found" is remembered.
 	NegativeTTL time.Duration

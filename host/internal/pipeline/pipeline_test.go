@@ -221,6 +221,44 @@ func TestTiers(t *testing.T) {
 	})
 }
 
+// TestASourceAlone asks a source that is not in line: by its name it answers, otherwise it plays no part.
+func TestASourceAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		alone := func(o *Options) {
+			o.Quotes.Sources, o.Candles.Sources, o.Catalogue.Sources = []string{"gecko"}, nil, []string{"gecko"}
+		}
+		r, end := running(w, alone)
+		defer end()
+		if r.HasSource("binance") {
+			t.Error("a source that nobody named answers by its name")
+		}
+		reconfigured(r, func(o *Options) {
+			alone(o)
+			o.Alone = []string{"binance"}
+		})
+		a, err := r.Quote(t.Context(), "btc", "usd", "binance")
+		if got := body(t, a, err); !strings.Contains(got, `"source":"binance"`) || !r.HasSource("binance") {
+			t.Errorf("by its name: %s", got)
+		}
+		w.gecko.fail.Store(&sdk.Error{Kind: sdk.Unavailable})
+		calls := w.binan.total.Load()
+		if _, err := r.Quote(t.Context(), "eth", "usd", ""); !errors.Is(err, sdk.Unavailable) {
+			t.Errorf("while the line is down: %v", err)
+		}
+		if w.binan.total.Load() != calls {
+			t.Error("a source that is not in line was asked by itself")
+		}
+		if r.Stats().Sources.Available {
+			t.Error("a source that is not in line makes up for those that are")
+		}
+		a, err = r.Quote(t.Context(), "btc", "eur", "binance")
+		if body(t, a, err); r.Stats().Sources.Available {
+			t.Error("a source that is not in line says that those that are work again")
+		}
+	})
+}
+
 func TestFallbackAndStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -39,10 +39,10 @@ func (rt *routes) lines() []Line {
 	return []Line{rt.Quotes, rt.Candles, rt.Global, rt.Sentiment, rt.Catalogue}
 }
 
-// asked lists the sources that are asked by these routes.
-func (rt *routes) asked() []string {
+// asked lists the sources of lines.
+func asked(lines ...Line) []string {
 	names := map[string]bool{}
-	for _, line := range rt.lines() {
+	for _, line := range lines {
 		for _, name := range line.Sources {
 			names[name] = true
 		}
@@ -85,13 +85,15 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 	next.Cache, next.Store, next.NegativeTTL = opts.Cache, opts.Store, opts.withDefaults().NegativeTTL
 	next.Quotes, next.Candles, next.Global = opts.Quotes, opts.Candles, opts.Global
 	next.Sentiment, next.Catalogue, next.Reports = opts.Sentiment, opts.Catalogue, opts.Reports
+	next.Alone = opts.Alone
 	if before.same(next) {
 		settled := make(chan struct{})
 		close(settled)
 		return settled
 	}
 	rt := r.newRoutes(next, before)
-	r.sources.keep(askedByRequests, rt.asked())
+	r.sources.keepLines(rt)
+	r.sources.keep(askedByName, rt.Alone)
 	r.gates.declare(rt.Reports)
 	r.routes.Store(rt)
 	close(before.replaced)
@@ -102,7 +104,7 @@ func (r *Requests) Reconfigure(opts Options) (settled <-chan struct{}) {
 
 // withoutRoutes returns options without what is in routes, so that nobody goes by what was once.
 func (o Options) withoutRoutes() Options {
-	o.Cache, o.Store, o.NegativeTTL, o.Reports = "", "", 0, nil
+	o.Cache, o.Store, o.NegativeTTL, o.Reports, o.Alone = "", "", 0, nil, nil
 	o.Quotes, o.Candles, o.Global, o.Sentiment, o.Catalogue = Line{}, Line{}, Line{}, Line{}, Line{}
 	return o
 }
@@ -110,7 +112,7 @@ func (o Options) withoutRoutes() Options {
 // same reports whether routes of the options would be the same.
 func (rt *routes) same(opts Options) bool {
 	return rt.Cache == opts.Cache && rt.Store == opts.Store && rt.NegativeTTL == opts.NegativeTTL &&
-		reflect.DeepEqual(rt.lines(), (&routes{Options: opts}).lines()) && reflect.DeepEqual(rt.Reports, opts.Reports)
+		slices.Equal(rt.Alone, opts.Alone) && reflect.DeepEqual(rt.lines(), (&routes{Options: opts}).lines()) && reflect.DeepEqual(rt.Reports, opts.Reports)
 }
 
 // Changed is closed at the next Reconfigure.

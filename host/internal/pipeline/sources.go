@@ -25,6 +25,9 @@ type sources struct {
 	mu     sync.RWMutex
 	byName map[string]*source
 	asked  map[string][]string // by whom
+	// judges are the sources by which the mode is judged. Those of the sentiment are asked now and then, and say nothing about the
+	// prices, unless there are no others; nothing is served by itself from those that are asked by name.
+	judges []*source
 }
 
 // source is what the host knows of one source island.
@@ -77,7 +80,9 @@ func newSources(opts Options) *sources {
 // Who asks sources.
 const (
 	askedByRequests = "requests"
+	askedForMood    = "requests for the sentiment"
 	askedByFeed     = "feed"
+	askedByName     = "name" // by clients, one source alone
 )
 
 // keep makes the sources known that somebody asks, in the place of those that he asked before. Those that nobody asks any
@@ -94,6 +99,28 @@ func (s *sources) keep(who string, names []string) {
 			return slices.Contains(names, name)
 		}))
 	}
+	s.judges = s.named(askedByRequests, askedByFeed)
+	if len(s.judges) == 0 {
+		s.judges = s.named(askedForMood)
+	}
+}
+
+// named lists the sources that somebody of those asks. The caller holds the lock.
+func (s *sources) named(who ...string) (list []*source) {
+	for _, w := range who {
+		for _, name := range s.asked[w] {
+			if src := s.byName[name]; !slices.Contains(list, src) {
+				list = append(list, src)
+			}
+		}
+	}
+	return list
+}
+
+// keepLines makes those known that requests ask.
+func (s *sources) keepLines(rt *routes) {
+	s.keep(askedForMood, rt.Sentiment.Sources)
+	s.keep(askedByRequests, asked(rt.Quotes, rt.Candles, rt.Global, rt.Catalogue))
 }
 
 // add makes a source known; the caller holds the lock.
@@ -350,21 +377,21 @@ func (s *sources) note(src *source, err error) {
 	src.signal()
 	src.mu.Unlock()
 	src.mode.set(ok, err)
-	s.judge(ok, err)
+	s.judge(src, ok, err)
 }
 
-// judge decides whether all sources are down: the failure table's "external APIs".
-func (s *sources) judge(ok bool, err error) {
-	if ok {
+// judge decides whether all sources are down, by what came of a call to one: the failure table's "external APIs".
+func (s *sources) judge(src *source, ok bool, err error) {
+	s.mu.RLock()
+	judges := s.judges
+	s.mu.RUnlock()
+	switch {
+	case !slices.Contains(judges, src):
+	case ok:
 		s.mode.set(true, nil)
-		return
+	case !slices.ContainsFunc(judges, func(other *source) bool { return !other.isFailing() }):
+		s.mode.set(false, err)
 	}
-	for _, src := range s.all() {
-		if !src.isFailing() {
-			return
-		}
-	}
-	s.mode.set(false, err)
 }
 
 // status lists how the sources do, in no order.

@@ -124,8 +124,11 @@ func checkManifest(spec *Spec, m sdk.Manifest) error {
 }
 
 // endsSoon reports whether a process that failed a call is about to be gone, which the call may notice first.
-func endsSoon(p Process) bool {
-	patience := time.NewTimer(100 * time.Millisecond)
+func endsSoon(p Process) bool { return endsWithin(p, 100*time.Millisecond) }
+
+// endsWithin reports whether a process is gone in time.
+func endsWithin(p Process, bound time.Duration) bool {
+	patience := time.NewTimer(bound)
 	defer patience.Stop()
 	select {
 	case <-p.Done():
@@ -167,9 +170,20 @@ func (g *generation) pulse(ctx context.Context, every Health, answers chan<- ans
 		select {
 		case <-ctx.Done():
 			return
-		case answers <- answer{health, missed, g.process.Intact()}:
+		case answers <- answer{health, missed, g.torn()}:
 		}
 	}
+}
+
+// farewell is how long a process may take to be gone once its socket is: one that ends takes its socket along.
+const farewell = time.Second
+
+// torn says what is wrong with the socket of an island that runs, and is to go on.
+func (g *generation) torn() error {
+	if err := g.process.Intact(); err == nil || endsWithin(g.process, farewell) {
+		return nil
+	}
+	return g.process.Intact()
 }
 
 // kill ends the process at once and reports whether it is gone. Even SIGKILL waits for a process that is stuck in the

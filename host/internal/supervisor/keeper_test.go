@@ -197,6 +197,28 @@ func TestAnIslandWithoutItsSocketIsReplaced(t *testing.T) {
 	})
 }
 
+// A process that ends takes its socket along, and is seen without it for a moment: that is a crash like any other, and no successor
+// is begun beside it.
+func TestASocketThatGoesWithItsProcessIsNoLoss(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood"}}, nil).started()
+		p := b.farm.latest("mood")
+		time.Sleep(5*time.Second - 100*time.Millisecond) // Until just before it is asked.
+		p.torn.Store(true)
+		time.Sleep(600 * time.Millisecond)
+		p.die(-1, "killed")
+		synctest.Wait()
+		status := b.state("mood", StateRunning)
+		if c := status.LastCrash; c == nil || c.Cause != CauseSignal {
+			t.Errorf("the crash is %+v", c)
+		}
+		if n := b.log.count("Socket of an island is gone, the island is replaced"); n != 0 || status.Generation != 2 || status.Restarts != 1 {
+			t.Errorf("%d sockets were lost, the status is %+v", n, status)
+		}
+	})
+}
+
 func TestOutOfMemoryIsNamed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package streams serves Binance's WebSocket streams: connections, subscriptions, and the rules by which the exchange
-// cuts its clients off.
+// Package streams serves Binance's WebSocket streams and Kraken's channels: connections, subscriptions, and the rules by which
+// an exchange cuts its clients off.
 //
 // # Design
 //
@@ -15,4 +15,8 @@
 // all count towards the messages of a second.
 //
 // Whoever ends a connection first gives the reason, which [Status] counts.
+//
+// Kraken's channels tell of trades. [Channels] looks for them at a pace, and a channel in which nobody traded is silent; a
+// connection that had nothing to tell gets a heartbeat. What a client is told begins at the instant of its snapshot, so
+// two clients need not get the same frames. When the clock stands still nobody trades.
 package streams

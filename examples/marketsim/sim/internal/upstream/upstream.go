@@ -47,6 +47,8 @@ type Failure struct {
 	Status     int
 	Style      Style
 	RetryAfter string
+	// Words are the error in Kraken's words; used with kraken, where the status may be 200.
+	Words string
 	// Until is the end of a ban; used with status 418.
 	Until time.Time
 }
