@@ -28,7 +28,8 @@ const (
 // Setting is one attribute that an island's config block may hold.
 type Setting struct {
 	// Name in snake case.
-	Name string      `json:"name"`
+	Name string `json:"name"`
+	// Type of the value.
 	Type SettingType `json:"type"`
 	// Default as islands.hcl would write it, such as "30s" or "true"; a list is written as JSON. Empty with Required.
 	Default string `json:"default"`
