@@ -75,6 +75,11 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"
 
+.PHONY: verify
+verify: test-deps ## Hold every island's program to the contract, with what it needs, and programs with a flaw each too
+	$(GO) test -count 1 -timeout 10m -v -run '^TestEveryIslandKeepsTheContract$$' ./host/internal/e2e
+	$(GO) test -count 1 -timeout 10m -v -run 'Program' ./sdk/islandtest
+
 .PHONY: bench
 bench: build $(TOOL)/centrifuge ## Measure; BENCH='--only warm --json' and the like choose what and how
 	$(BUILD) -o .cache/bench ./host/internal/gateway/bench

@@ -45,8 +45,8 @@ var homes = []struct {
 	},
 	{
 		libraries: []string{"github.com/hashicorp/go-hclog"},
-		folders:   []string{"sdk/process", "host"},
-		reason:    "an island's author gets a *slog.Logger; hclog is for the host and for sdk/process",
+		folders:   []string{"sdk/process", "sdk/conformance", "host"},
+		reason:    "an island's author gets a *slog.Logger; hclog is for what starts islands",
 	},
 	{
 		libraries: []string{"github.com/hashicorp/hcl", "github.com/zclconf/go-cty"},

@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("islands {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newRun(), newValidate(), newLock(), newNew(), newJanitor(), newVersion())
+	root.AddCommand(newRun(), newValidate(), newLock(), newNew(), newJanitor(), newVersion(), newVerify())
 	root.AddCommand(remoteCommands()...)
 	strict(root)
 	return root

@@ -2,16 +2,15 @@ package islandtest
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"log/slog"
-	"runtime/debug"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/conformance"
 	"github.com/service-islands/islands/sdk/process"
 )
 
@@ -49,15 +48,15 @@ type Subject struct {
 }
 
 // Fault is a way in which an upstream fails.
-type Fault string
+type Fault = conformance.Fault
 
 // The faults that Subject.Break is asked for.
 const (
-	FaultRateLimited Fault = "rate limited" // every call is answered 429 with "Retry-After: 7"
-	FaultServerError Fault = "server error" // every call is answered 500
-	FaultGarbage     Fault = "garbage"      // every call is answered 200 with a body that is not what the API speaks
-	FaultGone        Fault = "gone"         // every connection is closed without an answer
-	FaultSilence     Fault = "silence"      // no call is ever answered
+	FaultRateLimited = conformance.FaultRateLimited
+	FaultServerError = conformance.FaultServerError
+	FaultGarbage     = conformance.FaultGarbage
+	FaultGone        = conformance.FaultGone
+	FaultSilence     = conformance.FaultSilence
 )
 
 // Run holds a subject to every check that is meant for it, directly and over gRPC, each as a subtest.
@@ -71,15 +70,15 @@ func Run(t *testing.T, s Subject) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			for _, c := range checks {
-				t.Run(c.name, func(t *testing.T) {
+				t.Run(c.Name, func(t *testing.T) {
 					var err error
-					if c.waits {
-						err = waited()[m.name+"/"+c.name]
+					if c.Waits {
+						err = waited()[m.name+"/"+c.Name]
 					} else {
 						err = s.perform(t, m, c)
 					}
 					if err != nil {
-						t.Errorf("%v\nthe contract: %s", err, c.rule)
+						t.Errorf("%v\nthe contract: %s", err, c.Rule)
 					}
 				})
 			}
@@ -88,7 +87,7 @@ func Run(t *testing.T, s Subject) {
 }
 
 // wait runs the checks that wait, in every mode, all at once, and returns their errors by mode and name.
-func (s Subject) wait(tb testing.TB, checks []check) map[string]error {
+func (s Subject) wait(tb testing.TB, checks []conformance.Check) map[string]error {
 	tb.Helper()
 	var (
 		mu      sync.Mutex
@@ -97,14 +96,14 @@ func (s Subject) wait(tb testing.TB, checks []check) map[string]error {
 	errs := map[string]error{}
 	for _, m := range modes() {
 		for _, c := range checks {
-			if !c.waits {
+			if !c.Waits {
 				continue
 			}
 			waiting.Go(func() {
 				err := s.perform(tb, m, c)
 				mu.Lock()
 				defer mu.Unlock()
-				errs[m.name+"/"+c.name] = err
+				errs[m.name+"/"+c.Name] = err
 			})
 		}
 	}
@@ -158,43 +157,43 @@ func (s *Subject) roles(tb testing.TB) []sdk.Role {
 	return sdk.RolesOf(s.New(tb))
 }
 
-// check is one sentence of the contract that can be tried.
-type check struct {
-	name string
-	// rule is the sentence.
-	rule string
-	// role that an island must have for the check to be meant; empty for every island.
-	role sdk.Role
-	// when leaves the check out unless it holds; nil always holds.
-	when func(Subject) bool
-	// waits marks a check that does little but wait for time to pass: those all wait at once. It must not break the
-	// upstream, nor mind what the others do.
-	waits bool
-	run   func(ctx context.Context, b *bench) error
-}
-
-// allChecks lists every check there is.
-func allChecks() []check {
-	var all []check
-	for _, part := range [][]check{
-		manifestChecks(), settingsChecks(), lifeChecks(), healthChecks(), metricsChecks(), faultChecks(),
-		quoteChecks(), candleChecks(), marketChecks(), streamChecks(),
-		cacheChecks(), watchChecks(), coordinatorChecks(), historyChecks(), storeCandleChecks(), storeChecks(), entryChecks(), reporterChecks(),
-	} {
-		all = append(all, part...)
-	}
-	return all
-}
-
-// checks lists those that are meant for the subject. The subject's manifest is not asked: it may be wrong.
-func (s Subject) checks(tb testing.TB) []check {
+// checks lists those that are meant for the subject and possible.
+func (s Subject) checks(tb testing.TB) []conformance.Check {
 	tb.Helper()
-	m := sdk.Manifest{Roles: s.roles(tb)}
-	var out []check
-	for _, c := range allChecks() {
-		if (c.role == "" || m.Has(c.role)) && (c.when == nil || c.when(s)) {
+	subject := s.conformance(tb, modes()[0])
+	var out []conformance.Check
+	for _, c := range subject.Checks() {
+		if c.Lacks(subject) == "" {
 			out = append(out, c)
 		}
+	}
+	return out
+}
+
+// conformance is the subject as the checks know it, reached in one mode.
+func (s Subject) conformance(tb testing.TB, m mode) conformance.Subject {
+	tb.Helper()
+	out := conformance.Subject{
+		Manifest: s.Manifest, Roles: s.roles(tb), Assets: s.Assets, Unknown: s.Unknown, VsCurrency: s.VsCurrency,
+		UnsupportedCurrency: s.UnsupportedCurrency, Intervals: s.Intervals, ReportRequests: s.ReportRequests,
+		Patience: s.patience, Heartbeat: s.heartbeat,
+		Settings:  func() map[string]any { return s.Settings(tb) },
+		Component: func() sdk.IslandComponent { return s.New(tb) },
+		Leaks: func() func() error {
+			before := goleak.IgnoreCurrent()
+			return func() error { return goleak.Find(before) }
+		},
+		New: func(context.Context) (sdk.IslandComponent, func(context.Context), error) {
+			component := s.New(tb)
+			island, end, err := m.reach(s.Manifest, component)
+			return island, func(ctx context.Context) {
+				_ = component.Shutdown(ctx) // Checked by the checks of its life.
+				end()
+			}, err
+		},
+	}
+	if s.Break != nil {
+		out.Break = func(fault Fault) func() { return s.Break(tb, fault) }
 	}
 	return out
 }
@@ -217,96 +216,8 @@ func modes() []mode {
 	}
 }
 
-// checkBound is the time that one check may take.
-const checkBound = 60 * time.Second
-
-// perform runs one check. A panic of the island is an error, so that the checks that follow still run.
-func (s Subject) perform(tb testing.TB, m mode, c check) (err error) {
+// perform runs one check.
+func (s Subject) perform(tb testing.TB, m mode, c conformance.Check) error {
 	tb.Helper()
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
-	ctx, cancel := context.WithTimeout(tb.Context(), checkBound)
-	defer cancel()
-	b := &bench{Subject: s, tb: tb, mode: m, tag: strings.ToLower(rand.Text())[:12]}
-	defer b.close()
-	return c.run(ctx, b)
-}
-
-// bench is where a check works: the subject, and the islands that the check opened.
-type bench struct {
-	Subject
-	tb   testing.TB
-	mode mode
-	// tag makes names unique among all checks that share a server.
-	tag string
-
-	mu      sync.Mutex
-	closers []func()
-}
-
-// name returns a name that no other check uses, of lower-case letters, digits and dashes.
-func (b *bench) name(what string) string { return "islandtest-" + b.tag + "-" + what }
-
-// symbol returns an asset symbol that no other check uses.
-func (b *bench) symbol(what string) string { return what + b.tag }
-
-// fresh returns an island that was not initialized.
-func (b *bench) fresh(ctx context.Context) (sdk.IslandComponent, error) {
-	component := b.New(b.tb)
-	island, end, err := b.mode.reach(b.Manifest, component)
-	if err != nil {
-		return nil, fmt.Errorf("reach the island: %w", err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closers = append(b.closers, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = component.Shutdown(ctx) // Checked by the checks of its life.
-		end()
-	})
-	return island, nil
-}
-
-// open returns an island that was initialized with the subject's settings.
-func (b *bench) open(ctx context.Context) (sdk.IslandComponent, error) {
-	cfg := b.config(b.Settings(b.tb))
-	island, err := b.fresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := island.Initialize(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("initialize with the subject's settings: %w", err)
-	}
-	return island, nil
-}
-
-// config is what the host would hand over.
-func (b *bench) config(values map[string]any) sdk.Config {
-	return sdk.Config{Name: b.Manifest.Name, Values: values, Logger: slog.New(slog.DiscardHandler)}
-}
-
-// close ends the islands that the check opened, the last one first.
-func (b *bench) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.closers) > 0 {
-		last := len(b.closers) - 1
-		b.closers[last]()
-		b.closers = b.closers[:last]
-	}
-}
-
-// on makes a check of a function that wants one open island in a role.
-func on[R any](run func(ctx context.Context, b *bench, island R) error) func(context.Context, *bench) error {
-	return func(ctx context.Context, b *bench) error {
-		island, err := b.open(ctx)
-		if err != nil {
-			return err
-		}
-		return run(ctx, b, island.(R))
-	}
+	return c.Run(tb.Context(), s.conformance(tb, m))
 }

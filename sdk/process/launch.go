@@ -55,6 +55,7 @@ type Process struct {
 	client *plugin.Client
 	runner *islandRunner
 	island *remote
+	conn   grpc.ClientConnInterface
 	dir    string // holds the socket; removed with the process
 	socket string
 	// socketInfo is the socket as it was when the island had shaken hands.
@@ -126,6 +127,7 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	})
 	conn, err := p.connect(ctx, started)
 	if err == nil {
+		p.conn = conn
 		p.island = newRemote(opts.Name, opts.Observer, opts.Redact, conn)
 		var manifest sdk.Manifest
 		callCtx, cancel := context.WithTimeout(ctx, opts.StartTimeout)

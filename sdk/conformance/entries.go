@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"bytes"
@@ -12,31 +12,31 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func entryChecks() []check {
-	return []check{
+func entryChecks() []Check {
+	return []Check{
 		{
-			name: "entries/fidelity", role: sdk.RoleStore, run: on(entriesFidelity),
-			rule: "Recall returns the entries of those keys that are kept; Value is opaque, an empty one is a value, and times come back as they were given",
+			Name: "entries/fidelity", Role: sdk.RoleStore, run: on(entriesFidelity),
+			Rule: "Recall returns the entries of those keys that are kept; Value is opaque, an empty one is a value, and times come back as they were given",
 		},
 		{
-			name: "entries/many", role: sdk.RoleStore, run: on(entriesMany),
-			rule: "Remember keeps entries by key; Recall returns the entries of those keys that are kept",
+			Name: "entries/many", Role: sdk.RoleStore, run: on(entriesMany),
+			Rule: "Remember keeps entries by key; Recall returns the entries of those keys that are kept",
 		},
 		{
-			name: "entries/newest-wins", role: sdk.RoleStore, run: on(entriesNewestWins),
-			rule: "Remember keeps entries by key, the newest StoredAt winning. Version is not used",
+			Name: "entries/newest-wins", Role: sdk.RoleStore, run: on(entriesNewestWins),
+			Rule: "Remember keeps entries by key, the newest StoredAt winning. Version is not used",
 		},
 		{
-			name: "entries/stale", role: sdk.RoleStore, run: on(entriesStale), waits: true,
-			rule: "Recall returns the entries of those keys that are kept. Those past StaleUntil are left out",
+			Name: "entries/stale", Role: sdk.RoleStore, run: on(entriesStale), Waits: true,
+			Rule: "Recall returns the entries of those keys that are kept. Those past StaleUntil are left out",
 		},
 		{
-			name: "entries/forget", role: sdk.RoleStore, run: on(entriesForget),
-			rule: "Forget drops every entry whose key equals a pattern or matches it as a glob (* any run, ? any one character) and returns how many",
+			Name: "entries/forget", Role: sdk.RoleStore, run: on(entriesForget),
+			Rule: "Forget drops every entry whose key equals a pattern or matches it as a glob (* any run, ? any one character) and returns how many",
 		},
 		{
-			name: "entries/globs", role: sdk.RoleStore, run: on(entriesGlobs),
-			rule: "a glob: * any run, ? any one character, and nothing else is special",
+			Name: "entries/globs", Role: sdk.RoleStore, run: on(entriesGlobs),
+			Rule: "a glob: * any run, ? any one character, and nothing else is special",
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -10,31 +10,31 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func quoteChecks() []check {
-	return []check{
+func quoteChecks() []Check {
+	return []Check{
 		{
-			name: "quotes/answer", role: sdk.RoleQuotes, run: on(quotesAnswer),
-			rule: "Quotes returns one quote per asset it knows; Symbol and VsCurrency of each quote are those of the request",
+			Name: "quotes/answer", Role: sdk.RoleQuotes, run: on(quotesAnswer),
+			Rule: "Quotes returns one quote per asset it knows; Symbol and VsCurrency of each quote are those of the request",
 		},
 		{
-			name: "quotes/units", role: sdk.RoleQuotes, run: on(quotesUnits),
-			rule: "money is in VsCurrency; AsOf is when the upstream last changed the quote, UTC; what a source does not know is unknown, never guessed",
+			Name: "quotes/units", Role: sdk.RoleQuotes, run: on(quotesUnits),
+			Rule: "money is in VsCurrency; AsOf is when the upstream last changed the quote, UTC; what a source does not know is unknown, never guessed",
 		},
 		{
-			name: "quotes/unknown", role: sdk.RoleQuotes, run: on(quotesUnknown),
-			rule: "an asset it does not know is left out",
+			Name: "quotes/unknown", Role: sdk.RoleQuotes, run: on(quotesUnknown),
+			Rule: "an asset it does not know is left out",
 		},
 		{
-			name: "quotes/currency", role: sdk.RoleQuotes, run: on(quotesCurrency),
-			rule: "Unsupported when the source does not offer the currency or interval",
+			Name: "quotes/currency", Role: sdk.RoleQuotes, run: on(quotesCurrency),
+			Rule: "Unsupported when the source does not offer the currency or interval",
 		},
 		{
-			name: "quotes/empty", role: sdk.RoleQuotes, run: on(quotesEmpty),
-			rule: "Quotes returns one quote per asset it knows: none for none",
+			Name: "quotes/empty", Role: sdk.RoleQuotes, run: on(quotesEmpty),
+			Rule: "Quotes returns one quote per asset it knows: none for none",
 		},
 		{
-			name: "quotes/many", role: sdk.RoleQuotes, run: on(quotesMany),
-			rule: "QuotesRequest asks for quotes, at most 250 at once",
+			Name: "quotes/many", Role: sdk.RoleQuotes, run: on(quotesMany),
+			Rule: "QuotesRequest asks for quotes, at most 250 at once",
 		},
 	}
 }

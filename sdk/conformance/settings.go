@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -24,23 +23,23 @@ var (
 	}
 )
 
-func manifestChecks() []check {
-	return []check{
+func manifestChecks() []Check {
+	return []Check{
 		{
-			name: "manifest/names", run: manifestNames,
-			rule: "Name of the kind of island, lower case with dashes; Version semantic; Description in one sentence",
+			Name: "manifest/names", early: true, run: manifestNames,
+			Rule: "Name of the kind of island, lower case with dashes; Version semantic; Description in one sentence",
 		},
 		{
-			name: "manifest/layer", run: manifestLayer,
-			rule: "Islands live in layers 1, 2 and 5: infrastructure remembers, external services fetch, business logic reports",
+			Name: "manifest/layer", early: true, run: manifestLayer,
+			Rule: "Islands live in layers 1, 2 and 5: infrastructure remembers, external services fetch, business logic reports",
 		},
 		{
-			name: "manifest/settings", run: manifestSettings,
-			rule: "Setting: Name in snake case; Default as islands.hcl would write it, empty with Required; Doc in one sentence, with units and ranges",
+			Name: "manifest/settings", early: true, run: manifestSettings,
+			Rule: "Setting: Name in snake case; Default as islands.hcl would write it, empty with Required; Doc in one sentence, with units and ranges",
 		},
 		{
-			name: "manifest/complete", run: manifestComplete,
-			rule: "Complete returns the manifest with everything that follows from the component filled in",
+			Name: "manifest/complete", early: true, run: manifestComplete, meant: func(s Subject) bool { return s.Component != nil },
+			Rule: "Complete returns the manifest with everything that follows from the component filled in",
 		},
 	}
 }
@@ -73,7 +72,7 @@ func manifestLayer(_ context.Context, b *bench) error {
 	default:
 		return fmt.Errorf("layer %s", b.Manifest.Layer)
 	}
-	for _, role := range b.roles(b.tb) {
+	for _, role := range b.Roles {
 		if want := layerOf[role]; want != b.Manifest.Layer {
 			return fmt.Errorf("role %s belongs in the layer %s, the manifest says %s", role, want, b.Manifest.Layer)
 		}
@@ -126,9 +125,9 @@ func writtenDefault(s sdk.Setting) (any, error) {
 }
 
 func manifestComplete(_ context.Context, b *bench) error {
-	island := b.New(b.tb)
+	island := b.Component()
 	once := b.Manifest.Complete(island)
-	if twice := once.Complete(b.New(b.tb)); !reflect.DeepEqual(once, twice) {
+	if twice := once.Complete(b.Component()); !reflect.DeepEqual(once, twice) {
 		return fmt.Errorf("completed once: %+v, twice: %+v", once, twice)
 	}
 	if len(once.Roles) == 0 {
@@ -148,27 +147,27 @@ func manifestComplete(_ context.Context, b *bench) error {
 	return nil
 }
 
-func settingsChecks() []check {
-	return []check{
+func settingsChecks() []Check {
+	return []Check{
 		{
-			name: "settings/unknown", run: settingsUnknown,
-			rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
+			Name: "settings/unknown", run: settingsUnknown,
+			Rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
 		},
 		{
-			name: "settings/mistyped", run: settingsMistyped,
-			rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
+			Name: "settings/mistyped", run: settingsMistyped,
+			Rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
 		},
 		{
-			name: "settings/required", run: settingsRequired,
-			rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
+			Name: "settings/required", run: settingsRequired,
+			Rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
 		},
 		{
-			name: "settings/secret", run: settingsSecret,
-			rule: "Secret values are never shown: not in logs, errors, health or describe",
+			Name: "settings/secret", run: settingsSecret,
+			Rule: "Secret values are never shown: not in logs, errors, health or describe",
 		},
 		{
-			name: "settings/default", run: settingsDefault,
-			rule: "Settings that the block leaves out are absent; Decode fills in their defaults",
+			Name: "settings/default", run: settingsDefault,
+			Rule: "Settings that the block leaves out are absent; Decode fills in their defaults",
 		},
 	}
 }
@@ -196,10 +195,7 @@ func (b *bench) refusal(ctx context.Context, values map[string]any, setting stri
 
 // with returns the subject's values with one exchanged.
 func (b *bench) with(name string, value any) map[string]any {
-	values := maps.Clone(b.Settings(b.tb))
-	if values == nil {
-		values = map[string]any{}
-	}
+	values := b.settings()
 	values[name] = value
 	return values
 }
@@ -271,6 +267,13 @@ func settingsSecret(ctx context.Context, b *bench) error {
 			if text := log.String(); strings.Contains(text, "canary") {
 				return fmt.Errorf("setting %q: the log shows its value: %s", s.Name, text)
 			}
+			if b.Binary == nil {
+				continue
+			}
+			b.close() // All that it has said is read then.
+			if line := b.Binary.said.line("canary"); line != "" {
+				return fmt.Errorf("setting %q: what the island logs or prints shows its value: %.200s", s.Name, line)
+			}
 		}
 	}
 	return nil
@@ -278,10 +281,7 @@ func settingsSecret(ctx context.Context, b *bench) error {
 
 // settingsDefault writes every default down as an operator would, which must change nothing.
 func settingsDefault(ctx context.Context, b *bench) error {
-	values := maps.Clone(b.Settings(b.tb))
-	if values == nil {
-		values = map[string]any{}
-	}
+	values := b.settings()
 	for _, s := range b.Manifest.Settings {
 		if _, given := values[s.Name]; given || s.Required {
 			continue

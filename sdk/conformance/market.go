@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func marketChecks() []check {
-	return []check{
+func marketChecks() []Check {
+	return []Check{
 		{
-			name: "global/figures", role: sdk.RoleGlobal, run: on(globalFigures),
-			rule: "Global is the state of the whole market in VsCurrency; Dominance: symbol → percent of MarketCap",
+			Name: "global/figures", Role: sdk.RoleGlobal, run: on(globalFigures),
+			Rule: "Global is the state of the whole market in VsCurrency; Dominance: symbol → percent of MarketCap",
 		},
 		{
-			name: "global/currency", role: sdk.RoleGlobal, run: on(globalCurrency),
-			rule: "Unsupported when the source does not offer the currency or interval",
+			Name: "global/currency", Role: sdk.RoleGlobal, run: on(globalCurrency),
+			Rule: "Unsupported when the source does not offer the currency or interval",
 		},
 		{
-			name: "sentiment/range", role: sdk.RoleSentiment, run: on(sentimentRange),
-			rule: "Value from 0 (fear) to 100 (greed)",
+			Name: "sentiment/range", Role: sdk.RoleSentiment, run: on(sentimentRange),
+			Rule: "Value from 0 (fear) to 100 (greed)",
 		},
 		{
-			name: "catalogue/assets", role: sdk.RoleCatalogue, run: on(catalogueAssets),
-			rule: "Catalogue returns every asset the source knows; ID may be empty where the upstream has none, its symbol is then unique among those without; Symbol in lower case; Rank from 1, 0 when unknown",
+			Name: "catalogue/assets", Role: sdk.RoleCatalogue, run: on(catalogueAssets),
+			Rule: "Catalogue returns every asset the source knows; ID may be empty where the upstream has none, its symbol is then unique among those without; Symbol in lower case; Rank from 1, 0 when unknown",
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -12,19 +12,19 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func healthChecks() []check {
-	return []check{
+func healthChecks() []Check {
+	return []Check{
 		{
-			name: "health/ok", run: healthOK,
-			rule: "Health: what is not configured is ok; Reason in a short sentence, empty when ok",
+			Name: "health/ok", run: healthOK,
+			Rule: "Health: what is not configured is ok; Reason in a short sentence, empty when ok",
 		},
 		{
-			name: "health/parts", run: healthParts,
-			rule: "Part: Name unique within the island; Details' values are string, bool, float64, or integers that a float64 holds",
+			Name: "health/parts", calls: true, run: healthParts,
+			Rule: "Part: Name unique within the island; Details' values are string, bool, float64, or integers that a float64 holds",
 		},
 		{
-			name: "health/prompt", run: healthPrompt,
-			rule: "Health says how the island is, without doing new work for it and within two seconds",
+			Name: "health/prompt", run: healthPrompt,
+			Rule: "Health says how the island is, without doing new work for it and within two seconds",
 		},
 	}
 }
@@ -34,7 +34,7 @@ func healthOK(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	return eventually(ctx, b.patience, func() error {
+	return eventually(ctx, b.Patience, func() error {
 		health := island.Health(ctx)
 		if health.Status != sdk.StatusOK || health.Reason != "" {
 			return fmt.Errorf("an island that works says %s: %q", health.Status, health.Reason)
@@ -97,19 +97,19 @@ func healthPrompt(ctx context.Context, b *bench) error {
 	return within(2*time.Second, "Health", func() { _ = island.Health(ctx) })
 }
 
-func metricsChecks() []check {
-	return []check{
+func metricsChecks() []Check {
+	return []Check{
 		{
-			name: "metrics/names", run: metricsNames,
-			rule: "Name in snake case with its unit at the end and, for counters, \"_total\" last; one Metric per name",
+			Name: "metrics/names", calls: true, run: metricsNames,
+			Rule: "Name in snake case with its unit at the end and, for counters, \"_total\" last; one Metric per name",
 		},
 		{
-			name: "metrics/values", run: metricsValues,
-			rule: "Samples, at most one per set of labels; Histogram of a histogram metric, nil otherwise; Buckets in rising order, each count includes the buckets before it",
+			Name: "metrics/values", calls: true, run: metricsValues,
+			Rule: "Samples, at most one per set of labels; Histogram of a histogram metric, nil otherwise; Buckets in rising order, each count includes the buckets before it",
 		},
 		{
-			name: "metrics/counters", run: metricsCounters,
-			rule: "a counter only rises, until the process ends",
+			Name: "metrics/counters", calls: true, run: metricsCounters,
+			Rule: "a counter only rises, until the process ends",
 		},
 	}
 }

@@ -1,7 +1,9 @@
-package islandtest
+package conformance
 
 import (
 	"bytes"
+	"io"
+	"log"
 	"log/slog"
 	"sync"
 )
@@ -30,3 +32,6 @@ func (r *recorder) String() string {
 func (r *recorder) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// discardLog is for servers whose complaints nobody reads.
+var discardLog = log.New(io.Discard, "", 0)

@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ type life struct {
 	flaw string
 	set  settings
 
-	initCtx  context.Context
+	initCtx  context.Context //nolint:containedctx // That of Initialize, which one flaw ends with.
 	shut     atomic.Bool
 	ready    atomic.Bool
 	calls    atomic.Int64
@@ -36,12 +37,13 @@ type life struct {
 
 func (l *life) is(flaw string) bool { return l.flaw == flaw }
 
+// Initialize implements sdk.IslandComponent.
 func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 	err := cfg.Decode(&l.set)
 	if l.is("tells secrets") && err != nil {
 		return fmt.Errorf("%w: %v", err, cfg.Values)
 	}
-	if err != nil && !l.is("lenient") {
+	if err = l.roughStart(cfg, err); err != nil && !l.is("lenient") {
 		return err
 	}
 	if _, given := cfg.Values["key"]; given && l.is("refuses defaults") {
@@ -58,11 +60,12 @@ func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 // begin is called at the start of every call of a role; what it returns is called at the end.
 func (l *life) begin(ctx context.Context) (func(), error) {
 	l.calls.Add(1)
+	l.roughCall()
 	switch {
 	case l.shut.Load() && l.is("panics after shutdown"):
 		panic("called after shutdown")
 	case l.is("slow to leave"):
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(800 * time.Millisecond)
 	case ctx.Err() != nil && !l.is("works for nobody"):
 		return func() {}, ctx.Err()
 	case l.is("one at a time") && l.running.Add(1) > 1:
@@ -77,6 +80,7 @@ func (l *life) begin(ctx context.Context) (func(), error) {
 	}, nil
 }
 
+// Health implements sdk.IslandComponent.
 func (l *life) Health(context.Context) sdk.Health {
 	part := sdk.Part{Name: "upstream", Details: map[string]any{"calls": l.calls.Load()}}
 	switch {
@@ -95,6 +99,7 @@ func (l *life) Health(context.Context) sdk.Health {
 	return sdk.Healthy(part)
 }
 
+// Metrics implements sdk.IslandComponent.
 func (l *life) Metrics(context.Context) (sdk.Metrics, error) {
 	m := sdk.Metrics{
 		sdk.Counter("calls_total", "Calls.", float64(l.calls.Load())), sdk.Gauge("held_bytes", "bytes", "Bytes.", 1),
@@ -113,12 +118,13 @@ func (l *life) Metrics(context.Context) (sdk.Metrics, error) {
 	return m, nil
 }
 
+// Shutdown implements sdk.IslandComponent.
 func (l *life) Shutdown(context.Context) error {
 	if l.is("panics in shutdown") && (!l.ready.Load() || l.shut.Load()) {
 		panic("shut down in the wrong state")
 	}
 	l.shut.Store(true)
-	return nil
+	return l.roughStop()
 }
 
 // source has every role of a source, over HTTP.
@@ -133,6 +139,7 @@ func newSource(flaw string) *source {
 	return &source{life: life{flaw: flaw}, client: http.Client{Transport: &http.Transport{}}}
 }
 
+// Shutdown implements sdk.IslandComponent.
 func (s *source) Shutdown(ctx context.Context) error {
 	s.client.CloseIdleConnections()
 	return s.life.Shutdown(ctx)
@@ -151,7 +158,11 @@ func (s *source) ask(ctx context.Context, vs string) error {
 	if s.is("deaf") {
 		time.Sleep(500 * time.Millisecond)
 	}
-	err = s.fetch(ctx)
+	if s.is("stays for its upstream") {
+		err = s.abandon(ctx)
+	} else {
+		err = s.fetch(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sulking && s.is("sulks") {
@@ -163,6 +174,18 @@ func (s *source) ask(ctx context.Context, vs string) error {
 		return errors.New("something is wrong")
 	}
 	return err
+}
+
+// abandon fetches for a caller and goes on when the caller has gone.
+func (s *source) abandon(ctx context.Context) error {
+	fetched := make(chan error, 1)
+	go func() { fetched <- s.fetch(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-fetched:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *source) fetch(ctx context.Context) error {
@@ -211,6 +234,7 @@ func (s *source) quote(a sdk.Asset) sdk.Quote {
 	return q
 }
 
+// Quotes implements sdk.QuoteSource.
 func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote, error) {
 	if err := s.ask(ctx, req.VsCurrency); err != nil {
 		return nil, err
@@ -223,6 +247,7 @@ func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote
 	}
 	var quotes []sdk.Quote
 	for _, a := range req.Assets {
+		s.odd(a.Symbol)
 		if s.knows(a) {
 			quotes = append(quotes, s.quote(a))
 		}
@@ -230,6 +255,7 @@ func (s *source) Quotes(ctx context.Context, req sdk.QuotesRequest) ([]sdk.Quote
 	return quotes, nil
 }
 
+// Candles implements sdk.CandleSource.
 func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
 	switch {
 	case !req.Interval.Valid() && s.is("any interval"):
@@ -263,6 +289,7 @@ func (s *source) Candles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candl
 	return run, nil
 }
 
+// Global implements sdk.GlobalSource.
 func (s *source) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global, error) {
 	g := sdk.Global{
 		VsCurrency: req.VsCurrency, MarketCap: sdk.Known(1e12), Source: "source", AsOf: time.Now().UTC(),
@@ -274,6 +301,7 @@ func (s *source) Global(ctx context.Context, req sdk.GlobalRequest) (sdk.Global,
 	return g, s.ask(ctx, req.VsCurrency)
 }
 
+// Sentiment implements sdk.SentimentSource.
 func (s *source) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sentiment, error) {
 	m := sdk.Sentiment{Value: sdk.Known(50), Source: "source", AsOf: time.Now().UTC()}
 	if s.is("below zero") {
@@ -282,6 +310,7 @@ func (s *source) Sentiment(ctx context.Context, _ sdk.SentimentRequest) (sdk.Sen
 	return m, s.ask(ctx, "")
 }
 
+// Catalogue implements sdk.CatalogueSource.
 func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.Asset, error) {
 	assets := []sdk.Asset{{ID: "bitcoin", Symbol: "btc", Rank: 1}, {ID: "ethereum", Symbol: "eth"}, {ID: "batcat", Symbol: "btc"}}
 	if s.is("shouts") {
@@ -294,9 +323,13 @@ func (s *source) Catalogue(ctx context.Context, _ sdk.CatalogueRequest) ([]sdk.A
 	return assets, s.ask(ctx, "")
 }
 
+// Stream implements sdk.StreamSource.
 func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
+	if s.is("queues for ever") {
+		return s.queue(ctx, req, emit)
+	}
 	for seq := uint64(1); ; seq++ {
 		if s.is("holes") && seq == 2 {
 			seq++
@@ -314,6 +347,37 @@ func (s *source) Stream(ctx context.Context, req sdk.StreamRequest, emit func(sd
 		case <-ticker.C:
 		}
 	}
+}
+
+// queue keeps every batch until it is taken.
+func (s *source) queue(ctx context.Context, req sdk.StreamRequest, emit func(sdk.QuoteBatch) error) error {
+	var mu sync.Mutex
+	var waiting []sdk.QuoteBatch
+	go func() {
+		for ctx.Err() == nil {
+			q := s.quote(req.Assets[0])
+			q.Name = strings.Repeat("x", 100<<10)
+			mu.Lock()
+			waiting = append(waiting, sdk.QuoteBatch{Quotes: []sdk.Quote{q}})
+			mu.Unlock()
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for seq := uint64(1); ctx.Err() == nil; {
+		mu.Lock()
+		batches := waiting
+		waiting = nil
+		mu.Unlock()
+		for _, batch := range batches {
+			batch.Seq = seq
+			seq++
+			if err := emit(batch); err != nil {
+				return err
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
 }
 
 // minutes are the candles of a batch: one minute, the n-th of a day that is over.
@@ -347,6 +411,7 @@ func (s *source) minutes(a sdk.Asset, n int) []sdk.Candles {
 // reporter makes one report.
 type reporter struct{ life }
 
+// Reports implements sdk.Reporter.
 func (r *reporter) Reports() []sdk.ReportSpec {
 	specs := []sdk.ReportSpec{{Name: "brief", Formats: []string{"json", "md"}, Needs: sdk.Needs{Quote: true}}}
 	if r.ready.Load() && r.is("changes its mind") {
@@ -355,6 +420,7 @@ func (r *reporter) Reports() []sdk.ReportSpec {
 	return specs
 }
 
+// Report implements sdk.Reporter.
 func (r *reporter) Report(ctx context.Context, req sdk.ReportRequest) (sdk.Report, error) {
 	end, err := r.begin(ctx)
 	defer end()

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -9,23 +9,23 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func storeChecks() []check {
-	return []check{
+func storeChecks() []Check {
+	return []Check{
 		{
-			name: "store/refusals", role: sdk.RoleStore, run: on(storeRefusals),
-			rule: "InvalidArgument: the caller asked for something that cannot be meant. A quote is known by id (or symbol), currency, source and AsOf, a candle by those, interval and OpenTime, an entry by key",
+			Name: "store/refusals", Role: sdk.RoleStore, run: on(storeRefusals),
+			Rule: "InvalidArgument: the caller asked for something that cannot be meant. A quote is known by id (or symbol), currency, source and AsOf, a candle by those, interval and OpenTime, an entry by key",
 		},
 		{
-			name: "store/ended", role: sdk.RoleStore, run: on(storeEnded),
-			rule: "The context of each call covers that call alone: a call whose context has ended is Canceled or DeadlineExceeded and saves nothing",
+			Name: "store/ended", Role: sdk.RoleStore, run: on(storeEnded),
+			Rule: "The context of each call covers that call alone: a call whose context has ended is Canceled or DeadlineExceeded and saves nothing",
 		},
 		{
-			name: "store/nothing", role: sdk.RoleStore, run: on(storeNothing),
-			rule: "Saving nothing is not an error, and what was never saved is not found",
+			Name: "store/nothing", Role: sdk.RoleStore, run: on(storeNothing),
+			Rule: "Saving nothing is not an error, and what was never saved is not found",
 		},
 		{
-			name: "store/concurrent", role: sdk.RoleStore, run: on(storeConcurrent),
-			rule: "All methods may be called concurrently",
+			Name: "store/concurrent", Role: sdk.RoleStore, run: on(storeConcurrent),
+			Rule: "All methods may be called concurrently",
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -12,27 +12,27 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func historyChecks() []check {
-	return []check{
+func historyChecks() []Check {
+	return []Check{
 		{
-			name: "history/fidelity", role: sdk.RoleStore, run: on(historyFidelity),
-			rule: "SaveQuotes adds quotes to the history; History returns stored quotes: every figure as it was saved, unknown ones unknown",
+			Name: "history/fidelity", Role: sdk.RoleStore, run: on(historyFidelity),
+			Rule: "SaveQuotes adds quotes to the history; History returns stored quotes: every figure as it was saved, unknown ones unknown",
 		},
 		{
-			name: "history/idempotent", role: sdk.RoleStore, run: on(historyIdempotent),
-			rule: "Saving is idempotent: the same rows twice are one row. A quote is known by id (or symbol), currency, source and AsOf",
+			Name: "history/idempotent", Role: sdk.RoleStore, run: on(historyIdempotent),
+			Rule: "Saving is idempotent: the same rows twice are one row. A quote is known by id (or symbol), currency, source and AsOf",
 		},
 		{
-			name: "history/range", role: sdk.RoleStore, run: on(historyRange),
-			rule: "HistoryRequest asks for stored quotes with From <= AsOf < To; a zero To means no upper bound; with any other, From >= To gives an empty page",
+			Name: "history/range", Role: sdk.RoleStore, run: on(historyRange),
+			Rule: "HistoryRequest asks for stored quotes with From <= AsOf < To; a zero To means no upper bound; with any other, From >= To gives an empty page",
 		},
 		{
-			name: "history/pages", role: sdk.RoleStore, run: on(historyPages),
-			rule: "History returns stored quotes of a symbol, oldest first, a page at a time; Next is empty after the last",
+			Name: "history/pages", Role: sdk.RoleStore, run: on(historyPages),
+			Rule: "History returns stored quotes of a symbol, oldest first, a page at a time; Next is empty after the last",
 		},
 		{
-			name: "history/cursor", role: sdk.RoleStore, run: on(historyCursor),
-			rule: "A malformed cursor is an InvalidArgument error; Limit 1 to 1000",
+			Name: "history/cursor", Role: sdk.RoleStore, run: on(historyCursor),
+			Rule: "A malformed cursor is an InvalidArgument error; Limit 1 to 1000",
 		},
 	}
 }

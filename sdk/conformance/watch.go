@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -10,27 +10,27 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func watchChecks() []check {
-	return []check{
+func watchChecks() []Check {
+	return []Check{
 		{
-			name: "watch/hello", role: sdk.RoleCache, run: on(watchHello),
-			rule: "The first event is a Hello, sent at once; Epoch and Version are the cache's",
+			Name: "watch/hello", Role: sdk.RoleCache, run: on(watchHello),
+			Rule: "The first event is a Hello, sent at once; Epoch and Version are the cache's",
 		},
 		{
-			name: "watch/invalidated", role: sdk.RoleCache, run: on(watchInvalidated),
-			rule: "Version rises by one with each CacheInvalidated and CacheFlushed of one epoch; Patterns are no longer true",
+			Name: "watch/invalidated", Role: sdk.RoleCache, run: on(watchInvalidated),
+			Rule: "Version rises by one with each CacheInvalidated and CacheFlushed of one epoch; Patterns are no longer true",
 		},
 		{
-			name: "watch/heartbeat", role: sdk.RoleCache, run: on(watchHeartbeat), waits: true,
-			rule: "WatchHeartbeat is how often a Cache sends a CacheHeartbeat on an idle stream, which repeats the version last sent",
+			Name: "watch/heartbeat", Role: sdk.RoleCache, run: on(watchHeartbeat), Waits: true,
+			Rule: "WatchHeartbeat is how often a Cache sends a CacheHeartbeat on an idle stream, which repeats the version last sent",
 		},
 		{
-			name: "watch/emit-fails", role: sdk.RoleCache, run: on(watchEmitFails),
-			rule: "Watch calls emit until the context ends or emit fails, and returns why",
+			Name: "watch/emit-fails", Role: sdk.RoleCache, run: on(watchEmitFails),
+			Rule: "Watch calls emit until the context ends or emit fails, and returns why",
 		},
 		{
-			name: "watch/ends", role: sdk.RoleCache, run: on(watchEnds),
-			rule: "Watch calls emit until the context ends or emit fails, and returns why",
+			Name: "watch/ends", Role: sdk.RoleCache, run: on(watchEnds),
+			Rule: "Watch calls emit until the context ends or emit fails, and returns why",
 		},
 	}
 }
@@ -56,7 +56,7 @@ func (b *bench) watch(ctx context.Context, cache sdk.Cache) (*watching, sdk.Cach
 			}
 		})
 	}()
-	hello, err := w.next(b.patience)
+	hello, err := w.next(b.Patience)
 	if err == nil && hello.Type != sdk.CacheHello {
 		err = fmt.Errorf("the first event is %+v", hello)
 	}
@@ -136,7 +136,7 @@ func watchInvalidated(ctx context.Context, b *bench, cache sdk.Cache) error {
 			if _, err := cache.Invalidate(ctx, patterns); err != nil {
 				return fmt.Errorf("invalidate: %w", err)
 			}
-			e, err := w.news(b.patience)
+			e, err := w.news(b.Patience)
 			if err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ func watchHeartbeat(ctx context.Context, b *bench, cache sdk.Cache) error {
 		return err
 	}
 	for {
-		e, err := w.next(2 * b.heartbeat)
+		e, err := w.next(2 * b.Heartbeat)
 		switch {
 		case err != nil:
 		case e.Type != sdk.CacheHeartbeat && e.Version == last.Version+1 && ctx.Err() == nil:
@@ -177,7 +177,7 @@ func watchHeartbeat(ctx context.Context, b *bench, cache sdk.Cache) error {
 }
 
 func watchEmitFails(ctx context.Context, b *bench, cache sdk.Cache) error {
-	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	calls := 0
 	err := cache.Watch(ctx, func(sdk.CacheEvent) error {

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -9,39 +9,39 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func storeCandleChecks() []check {
-	return []check{
+func storeCandleChecks() []Check {
+	return []Check{
 		{
-			name: "stored-candles/newest", role: sdk.RoleStore, run: on(storedNewest),
-			rule: "StoredCandles returns the newest Limit candles, oldest first",
+			Name: "stored-candles/newest", Role: sdk.RoleStore, run: on(storedNewest),
+			Rule: "StoredCandles returns the newest Limit candles, oldest first",
 		},
 		{
-			name: "stored-candles/fidelity", role: sdk.RoleStore, run: on(storedFidelity),
-			rule: "SaveCandles adds candles: every figure as it was saved, unknown ones unknown",
+			Name: "stored-candles/fidelity", Role: sdk.RoleStore, run: on(storedFidelity),
+			Rule: "SaveCandles adds candles: every figure as it was saved, unknown ones unknown",
 		},
 		{
-			name: "stored-candles/closed-wins", role: sdk.RoleStore, run: on(storedClosedWins),
-			rule: "a closed one replaces an open one and never the reverse",
+			Name: "stored-candles/closed-wins", Role: sdk.RoleStore, run: on(storedClosedWins),
+			Rule: "a closed one replaces an open one and never the reverse",
 		},
 		{
-			name: "stored-candles/sent-again", role: sdk.RoleStore, run: on(storedSentAgain),
-			rule: "Saving is idempotent: a batch that may or may not have arrived is simply sent again, also after a later one",
+			Name: "stored-candles/sent-again", Role: sdk.RoleStore, run: on(storedSentAgain),
+			Rule: "Saving is idempotent: a batch that may or may not have arrived is simply sent again, also after a later one",
 		},
 		{
-			name: "stored-candles/many", role: sdk.RoleStore, run: on(storedMany),
-			rule: "SaveCandles adds candles; StoredCandles returns the newest Limit candles, 1 to 1000",
+			Name: "stored-candles/many", Role: sdk.RoleStore, run: on(storedMany),
+			Rule: "SaveCandles adds candles; StoredCandles returns the newest Limit candles, 1 to 1000",
 		},
 		{
-			name: "stored-candles/sources", role: sdk.RoleStore, run: on(storedSources),
-			rule: "StoredCandles returns candles of the source that has the newest ones; it never mixes sources in one answer",
+			Name: "stored-candles/sources", Role: sdk.RoleStore, run: on(storedSources),
+			Rule: "StoredCandles returns candles of the source that has the newest ones; it never mixes sources in one answer",
 		},
 		{
-			name: "stored-candles/apart", role: sdk.RoleStore, run: on(storedApart),
-			rule: "A candle is known by id (or symbol), currency, source, interval and OpenTime",
+			Name: "stored-candles/apart", Role: sdk.RoleStore, run: on(storedApart),
+			Rule: "A candle is known by id (or symbol), currency, source, interval and OpenTime",
 		},
 		{
-			name: "stored-candles/none", role: sdk.RoleStore, run: on(storedNone),
-			rule: "StoredCandles: NotFound when there are none",
+			Name: "stored-candles/none", Role: sdk.RoleStore, run: on(storedNone),
+			Rule: "StoredCandles: NotFound when there are none",
 		},
 	}
 }

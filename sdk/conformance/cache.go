@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"bytes"
@@ -11,47 +11,47 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func cacheChecks() []check {
-	return []check{
+func cacheChecks() []Check {
+	return []Check{
 		{
-			name: "cache/order", role: sdk.RoleCache, run: on(cacheOrder),
-			rule: "Lookup returns one result per key, in the order of the keys; a miss is not an error; of a miss Entry holds the key alone and Tier is empty",
+			Name: "cache/order", Role: sdk.RoleCache, run: on(cacheOrder),
+			Rule: "Lookup returns one result per key, in the order of the keys; a miss is not an error; of a miss Entry holds the key alone and Tier is empty",
 		},
 		{
-			name: "cache/fidelity", role: sdk.RoleCache, run: on(cacheFidelity),
-			rule: "Entry is a remembered value: Value is opaque to the cache; StoredAt, FreshUntil and StaleUntil come back as they were given",
+			Name: "cache/fidelity", Role: sdk.RoleCache, run: on(cacheFidelity),
+			Rule: "Entry is a remembered value: Value is opaque to the cache; StoredAt, FreshUntil and StaleUntil come back as they were given",
 		},
 		{
-			name: "cache/bounds", role: sdk.RoleCache, run: on(cacheBounds), waits: true,
-			rule: "A value is fresh until FreshUntil and may be served, marked stale, until StaleUntil; then it is gone from every tier",
+			Name: "cache/bounds", Role: sdk.RoleCache, run: on(cacheBounds), Waits: true,
+			Rule: "A value is fresh until FreshUntil and may be served, marked stale, until StaleUntil; then it is gone from every tier",
 		},
 		{
-			name: "cache/too-late", role: sdk.RoleCache, run: on(cacheTooLate),
-			rule: "Fill leaves out entries past StaleUntil and returns how many were taken",
+			Name: "cache/too-late", Role: sdk.RoleCache, run: on(cacheTooLate),
+			Rule: "Fill leaves out entries past StaleUntil and returns how many were taken",
 		},
 		{
-			name: "cache/invalidate", role: sdk.RoleCache, run: on(cacheInvalidate),
-			rule: "Invalidate forgets every key that equals a pattern or matches it as a glob (* any run, ? any one character) and returns how many keys were forgotten",
+			Name: "cache/invalidate", Role: sdk.RoleCache, run: on(cacheInvalidate),
+			Rule: "Invalidate forgets every key that equals a pattern or matches it as a glob (* any run, ? any one character) and returns how many keys were forgotten",
 		},
 		{
-			name: "cache/invalidation-wins", role: sdk.RoleCache, run: on(cacheInvalidationWins),
-			rule: "a value whose load began before an invalidation of its key is refused, so that the invalidation wins",
+			Name: "cache/invalidation-wins", Role: sdk.RoleCache, run: on(cacheInvalidationWins),
+			Rule: "a value whose load began before an invalidation of its key is refused, so that the invalidation wins",
 		},
 		{
-			name: "cache/version-zero", role: sdk.RoleCache, run: on(cacheVersionZero),
-			rule: "Version 0 fills unconditionally",
+			Name: "cache/version-zero", Role: sdk.RoleCache, run: on(cacheVersionZero),
+			Rule: "Version 0 fills unconditionally",
 		},
 		{
-			name: "cache/refill", role: sdk.RoleCache, run: on(cacheRefill),
-			rule: "Fill remembers entries in every tier: the value that was filled last is the one that is found",
+			Name: "cache/refill", Role: sdk.RoleCache, run: on(cacheRefill),
+			Rule: "Fill remembers entries in every tier: the value that was filled last is the one that is found",
 		},
 		{
-			name: "cache/tiers", role: sdk.RoleCache, run: on(cacheTiers),
-			rule: "SetTier takes a tier (\"l1\" or \"l2\") out or back in; NotFound when there is no such tier",
+			Name: "cache/tiers", Role: sdk.RoleCache, run: on(cacheTiers),
+			Rule: "SetTier takes a tier (\"l1\" or \"l2\") out or back in; NotFound when there is no such tier",
 		},
 		{
-			name: "cache/concurrent", role: sdk.RoleCache, run: on(cacheConcurrent),
-			rule: "All methods may be called concurrently",
+			Name: "cache/concurrent", Role: sdk.RoleCache, run: on(cacheConcurrent),
+			Rule: "All methods may be called concurrently",
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -9,31 +9,31 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func candleChecks() []check {
-	return []check{
+func candleChecks() []Check {
+	return []Check{
 		{
-			name: "candles/answer", role: sdk.RoleCandles, run: on(candlesAnswer),
-			rule: "Candles returns the newest Limit candles, oldest first, without duplicates; OpenTime UTC, aligned to the interval; the last one may be open",
+			Name: "candles/answer", Role: sdk.RoleCandles, run: on(candlesAnswer),
+			Rule: "Candles returns the newest Limit candles, oldest first, without duplicates; OpenTime UTC, aligned to the interval; the last one may be open",
 		},
 		{
-			name: "candles/figures", role: sdk.RoleCandles, run: on(candlesFigures),
-			rule: "Open, High, Low and Volume are unknown where a source gives closes only; Closed is false for the candle that still moves",
+			Name: "candles/figures", Role: sdk.RoleCandles, run: on(candlesFigures),
+			Rule: "Open, High, Low and Volume are unknown where a source gives closes only; Closed is false for the candle that still moves",
 		},
 		{
-			name: "candles/limit", role: sdk.RoleCandles, run: on(candlesLimit),
-			rule: "Candles returns the newest Limit candles; Limit 1 to 1000",
+			Name: "candles/limit", Role: sdk.RoleCandles, run: on(candlesLimit),
+			Rule: "Candles returns the newest Limit candles; Limit 1 to 1000",
 		},
 		{
-			name: "candles/interval", role: sdk.RoleCandles, run: on(candlesInterval),
-			rule: "Unsupported when the source does not offer the currency or interval",
+			Name: "candles/interval", Role: sdk.RoleCandles, run: on(candlesInterval),
+			Rule: "Unsupported when the source does not offer the currency or interval",
 		},
 		{
-			name: "candles/currency", role: sdk.RoleCandles, run: on(candlesCurrency),
-			rule: "Unsupported when the source does not offer the currency or interval",
+			Name: "candles/currency", Role: sdk.RoleCandles, run: on(candlesCurrency),
+			Rule: "Unsupported when the source does not offer the currency or interval",
 		},
 		{
-			name: "candles/unknown", role: sdk.RoleCandles, run: on(candlesUnknown),
-			rule: "NotFound when the upstream knows no such asset",
+			Name: "candles/unknown", Role: sdk.RoleCandles, run: on(candlesUnknown),
+			Rule: "NotFound when the upstream knows no such asset",
 		},
 	}
 }

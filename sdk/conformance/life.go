@@ -1,44 +1,42 @@
-package islandtest
+package conformance
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
-	"go.uber.org/goleak"
-
 	"github.com/service-islands/islands/sdk"
 )
 
-func lifeChecks() []check {
-	return []check{
+func lifeChecks() []Check {
+	return []Check{
 		{
-			name: "life/shutdown-before-initialize", run: shutdownBeforeInitialize,
-			rule: "Shutdown is safe before Initialize and safe twice",
+			Name: "life/shutdown-before-initialize", early: true, run: shutdownBeforeInitialize,
+			Rule: "Shutdown is safe before Initialize and safe twice",
 		},
 		{
-			name: "life/shutdown-twice", run: shutdownTwice,
-			rule: "Shutdown is safe before Initialize and safe twice",
+			Name: "life/shutdown-twice", run: shutdownTwice,
+			Rule: "Shutdown is safe before Initialize and safe twice",
 		},
 		{
-			name: "life/context-of-initialize", run: contextOfInitialize,
-			rule: "The context of each call covers that call alone: what an island starts in Initialize must outlive its context",
+			Name: "life/context-of-initialize", calls: true, run: contextOfInitialize,
+			Rule: "The context of each call covers that call alone: what an island starts in Initialize must outlive its context",
 		},
 		{
-			name: "life/after-shutdown", run: afterShutdown,
-			rule: "Shutdown releases what the island holds; a call that comes after it answers or fails, and does not panic or hang",
+			Name: "life/after-shutdown", run: afterShutdown,
+			Rule: "Shutdown releases what the island holds; a call that comes after it answers or fails, and does not panic or hang",
 		},
 		{
-			name: "life/goroutines", run: goroutines,
-			rule: "what an island starts in Initialize must end in Shutdown",
+			Name: "life/goroutines", run: goroutines, meant: func(s Subject) bool { return s.Leaks != nil },
+			Rule: "what an island starts in Initialize must end in Shutdown",
 		},
 		{
-			name: "life/concurrent", run: concurrent,
-			rule: "Health and Metrics may be called at any time, concurrently with each other and with every role method",
+			Name: "life/concurrent", calls: true, run: concurrent,
+			Rule: "Health and Metrics may be called at any time, concurrently with each other and with every role method",
 		},
 		{
-			name: "life/cancelled", run: cancelled,
-			rule: "The context of each call covers that call alone: a call whose context has ended returns at once",
+			Name: "life/cancelled", calls: true, run: cancelled,
+			Rule: "The context of each call covers that call alone: a call whose context has ended returns at once",
 		},
 	}
 }
@@ -62,7 +60,7 @@ func shutdownTwice(ctx context.Context, b *bench) error {
 func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, n int) error {
 	for i := range n {
 		var err error
-		hung := within(b.patience, "Shutdown", func() { err = island.Shutdown(ctx) })
+		hung := within(b.Patience, "Shutdown", func() { err = island.Shutdown(ctx) })
 		if hung != nil {
 			return hung
 		}
@@ -74,7 +72,7 @@ func (b *bench) shutdownNTimes(ctx context.Context, island sdk.IslandComponent, 
 }
 
 func contextOfInitialize(ctx context.Context, b *bench) error {
-	cfg := b.config(b.Settings(b.tb))
+	cfg := b.config(b.settings())
 	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
@@ -106,11 +104,11 @@ func afterShutdown(ctx context.Context, b *bench) error {
 	}
 	for _, c := range b.roleCalls(island) {
 		// Whether a late call still answers is the island's affair.
-		if err := within(b.patience, c.name+" after Shutdown", func() { _ = c.call(ctx) }); err != nil {
+		if err := within(b.Patience, c.name+" after Shutdown", func() { _ = c.call(ctx) }); err != nil {
 			return err
 		}
 	}
-	return within(b.patience, "Health and Metrics after Shutdown", func() {
+	return within(b.Patience, "Health and Metrics after Shutdown", func() {
 		_ = island.Health(ctx)
 		_, _ = island.Metrics(ctx)
 	})
@@ -118,8 +116,8 @@ func afterShutdown(ctx context.Context, b *bench) error {
 
 // goroutines compares what runs before an island's life with what runs after it.
 func goroutines(ctx context.Context, b *bench) error {
-	cfg := b.config(b.Settings(b.tb))
-	before := goleak.IgnoreCurrent()
+	cfg := b.config(b.settings())
+	left := b.Leaks()
 	island, err := b.fresh(ctx)
 	if err != nil {
 		return err
@@ -137,7 +135,7 @@ func goroutines(ctx context.Context, b *bench) error {
 		return fmt.Errorf("shutdown: %w", err)
 	}
 	b.close()
-	if err := goleak.Find(before); err != nil {
+	if err := left(); err != nil {
 		return fmt.Errorf("goroutines are left after Shutdown: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -10,19 +10,19 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func streamChecks() []check {
-	return []check{
+func streamChecks() []Check {
+	return []Check{
 		{
-			name: "stream/batches", role: sdk.RoleStream, run: on(streamBatches),
-			rule: "Stream calls emit with every batch until the context ends; Seq counts batches of one stream from 1 without a hole; candles only with StreamRequest.Candles",
+			Name: "stream/batches", Role: sdk.RoleStream, run: on(streamBatches),
+			Rule: "Stream calls emit with every batch until the context ends; Seq counts batches of one stream from 1 without a hole; candles only with StreamRequest.Candles",
 		},
 		{
-			name: "stream/candles", role: sdk.RoleStream, waits: true, run: on(streamCandles),
-			rule: "Candles are closed candles of the assets asked for, each series of one asset and interval; a stream brings each candle once, oldest first",
+			Name: "stream/candles", Role: sdk.RoleStream, Waits: true, run: on(streamCandles),
+			Rule: "Candles are closed candles of the assets asked for, each series of one asset and interval; a stream brings each candle once, oldest first",
 		},
 		{
-			name: "stream/emit-fails", role: sdk.RoleStream, run: on(streamEmitFails),
-			rule: "Stream calls emit until the context ends, emit fails, or the stream breaks, and returns why",
+			Name: "stream/emit-fails", Role: sdk.RoleStream, run: on(streamEmitFails),
+			Rule: "Stream calls emit until the context ends, emit fails, or the stream breaks, and returns why",
 		},
 	}
 }
@@ -31,7 +31,7 @@ func streamChecks() []check {
 var errEnough = errors.New("the receiver has enough")
 
 func streamBatches(ctx context.Context, b *bench, source sdk.StreamSource) error {
-	streamCtx, cancel := context.WithTimeout(ctx, 3*b.patience)
+	streamCtx, cancel := context.WithTimeout(ctx, 3*b.Patience)
 	defer cancel()
 	var seq uint64
 	var fault error
@@ -83,7 +83,7 @@ func (b *bench) batchFault(batch sdk.QuoteBatch, seq uint64) error {
 // streamCandles looks at the candles that come while it is patient. Where none closes in that time there is none to look
 // at: the kit does not know how a source's upstream closes them.
 func streamCandles(ctx context.Context, b *bench, source sdk.StreamSource) error {
-	streamCtx, cancel := context.WithTimeout(ctx, b.patience)
+	streamCtx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	var seq uint64
 	var fault error
@@ -171,7 +171,7 @@ func (s *streamedCandles) seriesFault(run sdk.Candles) error {
 }
 
 func streamEmitFails(ctx context.Context, b *bench, source sdk.StreamSource) error {
-	streamCtx, cancel := context.WithTimeout(ctx, 3*b.patience)
+	streamCtx, cancel := context.WithTimeout(ctx, 3*b.Patience)
 	defer cancel()
 	calls := 0
 	err := source.Stream(streamCtx, sdk.StreamRequest{Assets: b.Assets, VsCurrency: b.VsCurrency}, func(sdk.QuoteBatch) error {

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -11,55 +11,55 @@ import (
 	"github.com/service-islands/islands/sdk"
 )
 
-func coordinatorChecks() []check {
-	return []check{
+func coordinatorChecks() []Check {
+	return []Check{
 		{
-			name: "lease/conflict", role: sdk.RoleCoordinator, run: on(leaseConflict),
-			rule: "Acquire takes or renews a lease. Conflict when another owner holds it, with RetryAfter",
+			Name: "lease/conflict", Role: sdk.RoleCoordinator, run: on(leaseConflict),
+			Rule: "Acquire takes or renews a lease. Conflict when another owner holds it, with RetryAfter",
 		},
 		{
-			name: "lease/fencing", role: sdk.RoleCoordinator, run: on(leaseFencing),
-			rule: "The fencing token rises with every change of owner and is the same for a renewal",
+			Name: "lease/fencing", Role: sdk.RoleCoordinator, run: on(leaseFencing),
+			Rule: "The fencing token rises with every change of owner and is the same for a renewal",
 		},
 		{
-			name: "lease/expiry", role: sdk.RoleCoordinator, run: on(leaseExpiry), waits: true,
-			rule: "Lease is held until ExpiresAt",
+			Name: "lease/expiry", Role: sdk.RoleCoordinator, run: on(leaseExpiry), Waits: true,
+			Rule: "Lease is held until ExpiresAt",
 		},
 		{
-			name: "lease/release", role: sdk.RoleCoordinator, run: on(leaseRelease),
-			rule: "Release gives a lease back; it is not an error when it is no longer held",
+			Name: "lease/release", Role: sdk.RoleCoordinator, run: on(leaseRelease),
+			Rule: "Release gives a lease back; it is not an error when it is no longer held",
 		},
 		{
-			name: "lease/one-winner", role: sdk.RoleCoordinator, run: on(leaseOneWinner),
-			rule: "Acquire: Conflict when another owner holds it; all methods may be called concurrently",
+			Name: "lease/one-winner", Role: sdk.RoleCoordinator, run: on(leaseOneWinner),
+			Rule: "Acquire: Conflict when another owner holds it; all methods may be called concurrently",
 		},
 		{
-			name: "channel/replay", role: sdk.RoleCoordinator, run: on(channelReplay),
-			rule: "Subscribe calls emit with every message after the id (empty: from now on; \"0\": all that is kept) until the context ends or emit fails",
+			Name: "channel/replay", Role: sdk.RoleCoordinator, run: on(channelReplay),
+			Rule: "Subscribe calls emit with every message after the id (empty: from now on; \"0\": all that is kept) until the context ends or emit fails",
 		},
 		{
-			name: "channel/live", role: sdk.RoleCoordinator, run: on(channelLive),
-			rule: "Subscribe: an empty id means from now on; the messages come in the order in which they were published",
+			Name: "channel/live", Role: sdk.RoleCoordinator, run: on(channelLive),
+			Rule: "Subscribe: an empty id means from now on; the messages come in the order in which they were published",
 		},
 		{
-			name: "channel/fencing", role: sdk.RoleCoordinator, run: on(channelFencing),
-			rule: "Publish: Conflict when Token is not zero and older than the newest token seen on the channel",
+			Name: "channel/fencing", Role: sdk.RoleCoordinator, run: on(channelFencing),
+			Rule: "Publish: Conflict when Token is not zero and older than the newest token seen on the channel",
 		},
 		{
-			name: "channel/emit-fails", role: sdk.RoleCoordinator, run: on(channelEmitFails),
-			rule: "Subscribe calls emit until the context ends or emit fails, and returns why",
+			Name: "channel/emit-fails", Role: sdk.RoleCoordinator, run: on(channelEmitFails),
+			Rule: "Subscribe calls emit until the context ends or emit fails, and returns why",
 		},
 		{
-			name: "budget/limit", role: sdk.RoleCoordinator, run: on(budgetLimit),
-			rule: "Take asks and records n units of a shared budget in one atomic step. RateLimited with RetryAfter when they are not to be had",
+			Name: "budget/limit", Role: sdk.RoleCoordinator, run: on(budgetLimit),
+			Rule: "Take asks and records n units of a shared budget in one atomic step. RateLimited with RetryAfter when they are not to be had",
 		},
 		{
-			name: "budget/concurrent", role: sdk.RoleCoordinator, run: on(budgetConcurrent),
-			rule: "Take asks and records n units of a shared budget in one atomic step",
+			Name: "budget/concurrent", Role: sdk.RoleCoordinator, run: on(budgetConcurrent),
+			Rule: "Take asks and records n units of a shared budget in one atomic step",
 		},
 		{
-			name: "budget/window", role: sdk.RoleCoordinator, run: on(budgetWindow), waits: true,
-			rule: "BudgetRequest asks for N of Limit units per Window; RetryAfter says when to come back",
+			Name: "budget/window", Role: sdk.RoleCoordinator, run: on(budgetWindow), Waits: true,
+			Rule: "BudgetRequest asks for N of Limit units per Window; RetryAfter says when to come back",
 		},
 	}
 }
@@ -197,7 +197,7 @@ func (b *bench) publish(ctx context.Context, c sdk.Coordinator, payloads ...stri
 
 // receive subscribes to the check's channel until n messages have come.
 func (b *bench) receive(ctx context.Context, c sdk.Coordinator, after string, n int) ([]sdk.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	var got []sdk.Message
 	err := c.Subscribe(ctx, b.name("channel"), after, func(m sdk.Message) error {
@@ -236,7 +236,7 @@ func channelLive(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	if _, err := b.publish(ctx, c, "before"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	got := make(chan string, 1000)
 	ended := make(chan error, 1)
@@ -252,7 +252,7 @@ func channelLive(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	}()
 	// When the subscription stands cannot be seen; so there is something new until something has come.
 	sent := 0
-	err := eventually(ctx, b.patience, func() error {
+	err := eventually(ctx, b.Patience, func() error {
 		sent++
 		if _, err := b.publish(ctx, c, fmt.Sprint(sent)); err != nil {
 			return err
@@ -320,7 +320,7 @@ func channelEmitFails(ctx context.Context, b *bench, c sdk.Coordinator) error {
 	if _, err := b.publish(ctx, c, "one", "two", "three"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.patience)
+	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	calls := 0
 	err := c.Subscribe(ctx, b.name("channel"), "0", func(sdk.Message) error {

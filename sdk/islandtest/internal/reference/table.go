@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"cmp"
@@ -33,6 +33,7 @@ func newTable(flaw string) *table {
 
 func key(parts ...any) string { return fmt.Sprintln(parts...) }
 
+// SaveQuotes implements sdk.Store.
 func (s *table) SaveQuotes(ctx context.Context, quotes []sdk.Quote) error {
 	end, err := s.begin(ctx)
 	defer end()
@@ -72,6 +73,7 @@ func (s *table) refuse(lacking bool) error {
 	return nil
 }
 
+// History implements sdk.Store.
 func (s *table) History(ctx context.Context, req sdk.HistoryRequest) (sdk.HistoryPage, error) {
 	end, err := s.begin(ctx)
 	defer end()
@@ -116,6 +118,7 @@ func (s *table) History(ctx context.Context, req sdk.HistoryRequest) (sdk.Histor
 	return page, nil
 }
 
+// SaveCandles implements sdk.Store.
 func (s *table) SaveCandles(ctx context.Context, series []sdk.Candles) error {
 	end, err := s.begin(ctx)
 	defer end()
@@ -150,6 +153,7 @@ func (s *table) SaveCandles(ctx context.Context, series []sdk.Candles) error {
 	return nil
 }
 
+// StoredCandles implements sdk.Store.
 func (s *table) StoredCandles(ctx context.Context, req sdk.CandlesRequest) (sdk.Candles, error) {
 	end, err := s.begin(ctx)
 	defer end()
@@ -194,6 +198,7 @@ func (s *table) StoredCandles(ctx context.Context, req sdk.CandlesRequest) (sdk.
 	return out, nil
 }
 
+// Remember implements sdk.Store.
 func (s *table) Remember(ctx context.Context, entries []sdk.Entry) error {
 	end, err := s.begin(ctx)
 	defer end()
@@ -219,6 +224,7 @@ func (s *table) Remember(ctx context.Context, entries []sdk.Entry) error {
 	return nil
 }
 
+// Recall implements sdk.Store.
 func (s *table) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) {
 	end, err := s.begin(ctx)
 	defer end()
@@ -237,6 +243,7 @@ func (s *table) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) 
 	return out, nil
 }
 
+// Forget implements sdk.Store.
 func (s *table) Forget(ctx context.Context, patterns []string) (int, error) {
 	end, err := s.begin(ctx)
 	defer end()

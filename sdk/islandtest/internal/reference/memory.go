@@ -1,4 +1,4 @@
-package islandtest
+package reference
 
 import (
 	"context"
@@ -42,6 +42,7 @@ func newMemory(flaw string) *memory {
 	}
 }
 
+// Lookup implements sdk.Cache.
 func (m *memory) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error) {
 	end, err := m.begin(ctx)
 	defer end()
@@ -66,6 +67,7 @@ func (m *memory) Lookup(ctx context.Context, keys []string) ([]sdk.Lookup, error
 	return out, nil
 }
 
+// Fill implements sdk.Cache.
 func (m *memory) Fill(ctx context.Context, entries []sdk.Entry) (int, error) {
 	end, err := m.begin(ctx)
 	defer end()
@@ -99,6 +101,7 @@ func (m *memory) Fill(ctx context.Context, entries []sdk.Entry) (int, error) {
 	return taken, nil
 }
 
+// Invalidate implements sdk.Cache.
 func (m *memory) Invalidate(ctx context.Context, patterns []string) (int, error) {
 	end, err := m.begin(ctx)
 	defer end()
@@ -128,6 +131,7 @@ func (m *memory) Invalidate(ctx context.Context, patterns []string) (int, error)
 	return n, nil
 }
 
+// Watch implements sdk.Cache.
 func (m *memory) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) error {
 	m.mu.Lock()
 	seen, changed, version := len(m.gone), m.changed, m.version
@@ -178,6 +182,7 @@ func (m *memory) Watch(ctx context.Context, emit func(sdk.CacheEvent) error) err
 	}
 }
 
+// SetTier implements sdk.Cache.
 func (m *memory) SetTier(_ context.Context, tier string, enabled bool) error {
 	i := slices.Index([]string{"l1", "l2"}, tier)
 	if i < 0 && !m.is("any tier") {
@@ -189,6 +194,7 @@ func (m *memory) SetTier(_ context.Context, tier string, enabled bool) error {
 	return nil
 }
 
+// Acquire implements sdk.Coordinator.
 func (m *memory) Acquire(ctx context.Context, req sdk.LeaseRequest) (sdk.Lease, error) {
 	end, err := m.begin(ctx)
 	defer end()
@@ -212,6 +218,7 @@ func (m *memory) Acquire(ctx context.Context, req sdk.LeaseRequest) (sdk.Lease, 
 	return h.lease, nil
 }
 
+// Release implements sdk.Coordinator.
 func (m *memory) Release(_ context.Context, req sdk.LeaseRequest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -222,6 +229,7 @@ func (m *memory) Release(_ context.Context, req sdk.LeaseRequest) error {
 	return nil
 }
 
+// Publish implements sdk.Coordinator.
 func (m *memory) Publish(ctx context.Context, msg sdk.Message) (string, error) {
 	end, err := m.begin(ctx)
 	defer end()
@@ -241,6 +249,7 @@ func (m *memory) Publish(ctx context.Context, msg sdk.Message) (string, error) {
 	return msg.ID, nil
 }
 
+// Subscribe implements sdk.Coordinator.
 func (m *memory) Subscribe(ctx context.Context, channel, after string, emit func(sdk.Message) error) error {
 	at, err := strconv.Atoi(after)
 	m.mu.Lock()
@@ -275,6 +284,7 @@ func (m *memory) Subscribe(ctx context.Context, channel, after string, emit func
 	}
 }
 
+// Take implements sdk.Coordinator.
 func (m *memory) Take(ctx context.Context, req sdk.BudgetRequest) error {
 	end, err := m.begin(ctx)
 	defer end()
@@ -293,4 +303,16 @@ func (m *memory) Take(ctx context.Context, req sdk.BudgetRequest) error {
 	}
 	m.budgets[req.Name] = taken
 	return nil
+}
+
+// matches reports whether a key matches a glob, in the plainest words.
+func matches(glob, key []rune) bool {
+	switch {
+	case len(glob) == 0:
+		return len(key) == 0
+	case glob[0] == '*':
+		return matches(glob[1:], key) || (len(key) > 0 && matches(glob, key[1:]))
+	default:
+		return len(key) > 0 && (glob[0] == '?' || glob[0] == key[0]) && matches(glob[1:], key[1:])
+	}
 }

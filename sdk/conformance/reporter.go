@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"bytes"
@@ -17,35 +17,35 @@ import (
 // maxReport bounds a report, all its formats together: it has to fit in one message, beside what is wrapped around it.
 const maxReport = 8 << 20
 
-func reporterChecks() []check {
-	return []check{
+func reporterChecks() []Check {
+	return []Check{
 		{
-			name: "reports/listed", role: sdk.RoleReporter, run: reportsListed,
-			rule: "Reports lists what the reporter can make. It is constant and may be asked before Initialize",
+			Name: "reports/listed", Role: sdk.RoleReporter, run: reportsListed,
+			Rule: "Reports lists what the reporter can make. It is constant and may be asked before Initialize",
 		},
 		{
-			name: "reports/formats", role: sdk.RoleReporter, run: on(reportFormats),
-			rule: "Report makes one report in every format its spec lists",
+			Name: "reports/formats", Role: sdk.RoleReporter, run: on(reportFormats),
+			Rule: "Report makes one report in every format its spec lists",
 		},
 		{
-			name: "reports/pure", role: sdk.RoleReporter, run: reportPure,
-			rule: "A report is a pure function of its request: the same request gives the same bytes, on any machine at any time",
+			Name: "reports/pure", Role: sdk.RoleReporter, run: reportPure,
+			Rule: "A report is a pure function of its request: the same request gives the same bytes, on any machine at any time",
 		},
 		{
-			name: "reports/concurrent", role: sdk.RoleReporter, run: on(reportConcurrent),
-			rule: "A report is a pure function of its request: the same request gives the same bytes, on any machine at any time",
+			Name: "reports/concurrent", Role: sdk.RoleReporter, run: on(reportConcurrent),
+			Rule: "A report is a pure function of its request: the same request gives the same bytes, on any machine at any time",
 		},
 		{
-			name: "reports/request-untouched", role: sdk.RoleReporter, run: on(reportRequestUntouched),
-			rule: "ReportRequest hands a reporter everything it may use, and is the caller's: other calls may hold the same",
+			Name: "reports/request-untouched", Role: sdk.RoleReporter, run: on(reportRequestUntouched),
+			Rule: "ReportRequest hands a reporter everything it may use, and is the caller's: other calls may hold the same",
 		},
 		{
-			name: "reports/unknown", role: sdk.RoleReporter, run: on(reportUnknown),
-			rule: "InvalidArgument when there is no such report",
+			Name: "reports/unknown", Role: sdk.RoleReporter, run: on(reportUnknown),
+			Rule: "InvalidArgument when there is no such report",
 		},
 		{
-			name: "reports/too-little", role: sdk.RoleReporter, run: on(reportTooLittle),
-			rule: "Unavailable when what was handed over is too little to say anything",
+			Name: "reports/too-little", Role: sdk.RoleReporter, run: on(reportTooLittle),
+			Rule: "Unavailable when what was handed over is too little to say anything",
 		},
 	}
 }

@@ -1,4 +1,4 @@
-package islandtest
+package conformance
 
 import (
 	"context"
@@ -20,10 +20,10 @@ const callers = 100
 // wantKind returns an error unless err is of one of the kinds.
 func wantKind(what string, err error, kinds ...sdk.Kind) error {
 	if err == nil {
-		return fmt.Errorf("%s: no error, want one of kind %q", what, kinds)
+		return fmt.Errorf("%s: no error, want one of kind %v", what, kinds)
 	}
 	if kind := sdk.KindOf(err); !slices.Contains(kinds, kind) {
-		return fmt.Errorf("%s: error of kind %q, want one of %q: %w", what, kind.String(), kinds, err)
+		return fmt.Errorf("%s: error of kind %q, want one of %v: %w", what, kind.String(), kinds, err)
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ type roleCall struct {
 // roleCalls lists one call or more of each role that the subject has.
 func (b *bench) roleCalls(island sdk.IslandComponent) []roleCall {
 	var calls []roleCall
-	has := sdk.Manifest{Roles: b.roles(b.tb)}
+	has := sdk.Manifest{Roles: b.Roles}
 	add := func(role sdk.Role, name string, call func(ctx context.Context) error) {
 		if has.Has(role) {
 			calls = append(calls, roleCall{role, name, call})
@@ -174,12 +174,12 @@ func (b *bench) roleCalls(island sdk.IslandComponent) []roleCall {
 // sourceCalls lists the calls of a source's roles.
 func (b *bench) sourceCalls(island sdk.IslandComponent, has sdk.Manifest) []roleCall {
 	var calls []roleCall
-	if source, ok := island.(sdk.QuoteSource); ok && has.Has(sdk.RoleQuotes) {
+	if source, ok := island.(sdk.QuoteSource); ok && has.Has(sdk.RoleQuotes) && len(b.Assets) > 0 {
 		calls = append(calls, roleCall{sdk.RoleQuotes, "Quotes", func(ctx context.Context) error {
 			return second(source.Quotes(ctx, sdk.QuotesRequest{Assets: b.Assets, VsCurrency: b.VsCurrency}))
 		}})
 	}
-	if source, ok := island.(sdk.CandleSource); ok && has.Has(sdk.RoleCandles) {
+	if source, ok := island.(sdk.CandleSource); ok && has.Has(sdk.RoleCandles) && len(b.Assets) > 0 {
 		calls = append(calls, roleCall{sdk.RoleCandles, "Candles", func(ctx context.Context) error {
 			return second(source.Candles(ctx, b.candlesRequest(b.Intervals[0], 5)))
 		}})

@@ -1,0 +1,72 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+)
+
+// Figures are what calls of one method took.
+type Figures struct {
+	Method string `json:"method"`
+	Calls  int    `json:"calls"`
+	// P50 and P99 in milliseconds.
+	P50 float64 `json:"p50_ms"`
+	P99 float64 `json:"p99_ms"`
+}
+
+// Memory is what the process held, in bytes.
+type Memory struct {
+	Start int64 `json:"start_bytes"`
+	End   int64 `json:"end_bytes"`
+}
+
+// Bounds of a measurement of one method.
+const (
+	measuredCalls = 1000
+	measuredTime  = 2 * time.Second
+)
+
+// measure calls every method one at a time. Memory is nil where it cannot be seen.
+func (s Subject) measure(ctx context.Context) ([]Figures, *Memory, error) {
+	b := &bench{Subject: s, tag: "measure"}
+	defer b.close()
+	p, err := b.running(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	start, memoryErr := resident(p.PID())
+	calls := append(b.roleCalls(p.Island()),
+		roleCall{name: "Health", call: func(ctx context.Context) error { p.Island().Health(ctx); return nil }},
+		roleCall{name: "Metrics", call: func(ctx context.Context) error { return second(p.Island().Metrics(ctx)) }})
+	var figures []Figures
+	for _, c := range calls {
+		var took []time.Duration
+		for until := time.Now().Add(measuredTime); len(took) < measuredCalls && time.Now().Before(until); {
+			begun := time.Now()
+			if err := c.call(ctx); errors.Is(err, sdk.RateLimited) {
+				break
+			} else if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+			took = append(took, time.Since(begun))
+		}
+		if len(took) == 0 {
+			continue
+		}
+		slices.Sort(took)
+		milliseconds := func(share float64) float64 {
+			return float64(took[int(share*float64(len(took)-1))]) / float64(time.Millisecond)
+		}
+		figures = append(figures, Figures{Method: c.name, Calls: len(took), P50: milliseconds(0.5), P99: milliseconds(0.99)})
+	}
+	if memoryErr != nil {
+		return figures, nil, nil
+	}
+	end, err := resident(p.PID())
+	return figures, &Memory{Start: start, End: end}, err
+}

@@ -1,0 +1,236 @@
+package islandtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/conformance"
+)
+
+// faulty builds the program that has flaws and returns its path under a name that asks for one. What it needs is in the
+// folder.
+func buildFaulty(t *testing.T) func(kind, flaw string) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "faulty")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, "./testdata/faulty")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return func(kind, flaw string) string {
+		path := filepath.Join(dir, kind+"--"+strings.ReplaceAll(flaw, " ", "_"))
+		if err := os.Link(program, path); err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+		return path
+	}
+}
+
+// shortDir is a folder for sockets, whose path is short enough for them.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "it") //nolint:usetesting // t.TempDir is too long for a socket's path.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// optionsFor are what it takes to verify a faulty program of a kind.
+func optionsFor(t *testing.T, kind, path string) conformance.Options {
+	t.Helper()
+	upstream := NewUpstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") }))
+	opts := conformance.Options{
+		Path: path, RunDir: shortDir(t), Settings: map[string]any{"must": "x", "url": upstream.URL}, Grace: 10 * time.Second,
+	}
+	if kind == "source" {
+		opts.Upstreams, opts.Intervals = []string{"url"}, []sdk.Interval{sdk.Interval1d, sdk.Interval1m}
+		opts.Assets, opts.Unknown = []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "eth"}}, sdk.Asset{ID: "none", Symbol: "none"}
+	}
+	return opts
+}
+
+// roughFlaws lists the flaws that only a program can have, with the checks that have to notice.
+func roughFlaws() []struct{ subject, flaw, checks string } {
+	return []struct{ subject, flaw, checks string }{
+		{"store", "two faces", "process/parity"},
+		{"store", "hides a setting", "process/parity"},
+		{"store", "undocumented", "manifest/settings"},
+		{"store", "a default that does not decode", "manifest/settings"},
+		{"store", "a version of one number", "manifest/names"},
+		{"store", "the wrong layer", "manifest/layer"},
+		{"store", "says nothing", "process/bare"},
+		{"store", "runs alone", "process/bare"},
+		{"store", "outlives its host", "process/lifeline"},
+		{"store", "slow to stop", "process/shutdown"},
+		{"store", "fails to stop", "process/shutdown life/shutdown-twice"},
+		{"store", "exits crooked", "process/shutdown"},
+		{"store", "dies in shutdown", "process/shutdown"},
+		{"store", "dies of signals", "process/signals"},
+		{"source", "dies of nonsense", "process/bad-requests"},
+		{"source", "panics at nonsense", "process/bad-requests"},
+		{"source", "panics aside", "process/bad-requests"},
+		{"store", "dies of a bad setting", "process/big-messages settings/unknown"},
+		{"store", "logs secrets", "settings/secret"},
+		{"store", "prints secrets", "settings/secret"},
+		{"store", "slow to leave", "process/cancelled"},
+		{"source", "busy", "process/cancelled"},
+		{"source", "deaf", "process/cancelled"},
+		{"source", "stays for its upstream", "faults/silence"},
+		{"store", "leaks memory", "load/memory"},
+		{"source", "leaks with calls", "process/goroutines"},
+		{"source", "queues for ever", "load/stream"},
+	}
+}
+
+// unseen lists, with the reason, the checks that a flaw of a component fails in its own process and not in another.
+var unseen = map[string]string{
+	"life/goroutines":                      "counts the goroutines of its own process; process/goroutines is for others",
+	"life/after-shutdown":                  "the SDK makes an error of the panic",
+	"life/cancelled":                       "the caller's side of the call returns; process/cancelled looks at the other",
+	"store/ended":                          "the call never leaves the caller",
+	"watch/emit-fails":                     "emit is on the caller's side",
+	"channel/emit-fails":                   "emit is on the caller's side",
+	"stream/emit-fails":                    "emit is on the caller's side",
+	"watch/ends":                           "the caller's side of the stream ends",
+	"reports/request-untouched":            "the request is a copy",
+	"reports/listed":                       "the host asks the manifest for them",
+	"health/parts":                         "the wire has no other values than those that are allowed",
+	"source that kindless: faults/silence": "the caller's side of the call ends with its own kind",
+	"source that deaf: faults/silence":     "the caller's side of the call returns; process/cancelled looks at the other",
+}
+
+func TestProgramsWithoutAFlawPass(t *testing.T) {
+	path := buildFaulty(t)
+	for _, kind := range []string{"source", "memory", "store", "reporter"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			report, err := conformance.Verify(t.Context(), optionsFor(t, kind, path(kind, "")))
+			if err != nil || report.Verdict != conformance.Passed {
+				t.Errorf("%s, %d passed, %v", report.Verdict, report.Passed, err)
+			}
+			for _, c := range report.Checks {
+				if c.Verdict != conformance.Passed {
+					t.Errorf("%s %s: %s", c.Name, c.Verdict, c.Seen)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
+	path := buildFaulty(t)
+	var rows []string
+	var mu sync.Mutex
+	var work sync.WaitGroup
+	slots := make(chan struct{}, 4) // Most of it is waiting for processes.
+	for _, f := range slices.Concat(roughFlaws(), flaws()) {
+		name := f.subject + " that " + f.flaw
+		var wanted []string
+		for _, check := range strings.Fields(f.checks) {
+			if unseen[check] == "" && unseen[name+": "+check] == "" {
+				wanted = append(wanted, check)
+			}
+		}
+		if len(wanted) == 0 {
+			continue
+		}
+		opts := optionsFor(t, f.subject, path(f.subject, f.flaw))
+		opts.Only = func(check string) bool { return slices.Contains(wanted, check) }
+		if f.flaw == "slow to stop" || f.flaw == "runs alone" || f.flaw == "outlives its host" {
+			opts.Grace = time.Second
+		}
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			if noticed(t, name, opts, len(wanted)) {
+				mu.Lock()
+				defer mu.Unlock()
+				rows = append(rows, fmt.Sprintf("%-40s %s", name, strings.Join(wanted, " ")))
+			}
+		})
+	}
+	work.Wait()
+	if len(rows) < 25 {
+		t.Errorf("only %d flaws are noticed", len(rows))
+	}
+	slices.Sort(rows)
+	t.Logf("%d flaws, each with the checks that notice it:\n%s", len(rows), strings.Join(rows, "\n"))
+}
+
+// noticed reports whether all the checks that were asked for fail a program, and complains when not.
+func noticed(t *testing.T, name string, opts conformance.Options, checks int) bool {
+	t.Helper()
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return false
+	}
+	if len(report.Checks) != checks {
+		t.Errorf("%s: %d checks were tried", name, len(report.Checks))
+	}
+	for _, c := range report.Checks {
+		if c.Verdict != conformance.Failed {
+			t.Errorf("%s: %s: %s %s", name, c.Name, c.Verdict, c.Seen)
+		}
+	}
+	return report.Failed == checks
+}
+
+func TestAProgramThatCannotBeStartedIsNotVerified(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "store", path("store", "prints first"))
+	if _, err := conformance.Verify(t.Context(), opts); !errors.Is(err, conformance.ErrNotStarted) || !strings.Contains(err.Error(), "process.Serve") {
+		t.Error(err)
+	}
+	opts = optionsFor(t, "store", path("store", ""))
+	opts.Settings["no_such_setting"] = true
+	if _, err := conformance.Verify(t.Context(), opts); !errors.Is(err, conformance.ErrNotStarted) || !strings.Contains(err.Error(), "no_such_setting") {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := conformance.Verify(ctx, optionsFor(t, "store", path("store", ""))); err == nil {
+		t.Error("verified in no time")
+	}
+}
+
+func TestWhatIsNotGivenIsSkippedWithTheWayToGiveIt(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "source", path("source", ""))
+	opts.Assets, opts.Upstreams = nil, nil
+	delete(opts.Settings, "must")
+	for round, want := range []string{"--set must=VALUE", "--asset ID:SYMBOL", "--upstream SETTING"} {
+		switch round {
+		case 1:
+			opts.Settings["must"] = "x"
+			opts.Only = func(name string) bool { return name == "quotes/answer" }
+		case 2:
+			opts.Assets = []sdk.Asset{{Symbol: "btc"}}
+			opts.Only = func(name string) bool { return name == "faults/garbage" }
+		}
+		report, err := conformance.Verify(t.Context(), opts)
+		if err != nil || report.Verdict != conformance.Partial || report.Failed > 0 {
+			t.Fatalf("%v, %s, %d failed", err, report.Verdict, report.Failed)
+		}
+		if !slices.ContainsFunc(report.Checks, func(r conformance.Result) bool {
+			return r.Verdict == conformance.Skipped && strings.Contains(r.Seen, want)
+		}) {
+			t.Errorf("nothing says %q", want)
+		}
+	}
+}
