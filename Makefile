@@ -38,6 +38,10 @@ build: ## Build everything into bin/
 	$(BUILD) -o bin/plugins/ ./plugins/...
 	for module in $(EXAMPLE_ISLANDS); do (cd "$$module" && $(BUILD) -o $(CURDIR)/bin/plugins/ .); done
 
+.PHONY: python-source
+python-source: ## Pack the island in Python into bin/plugins/; to run it takes python3-grpcio and openssl
+	examples/python-source/build
+
 .PHONY: demo
 demo: build ## Run the shipped islands.hcl against a simulated market, without network or servers
 	@bin/demo
@@ -67,6 +71,8 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	command -v "$$($(GO) env CC)" >/dev/null || missing+=(gcc libc6-dev) # The race detector links with C.
 	command -v curl >/dev/null || missing+=(curl) # The README uses it.
 	command -v python3 >/dev/null || missing+=(python3) # One of the example clients is written in it.
+	/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing+=(python3 python3-grpcio) # As one of the example islands.
+	command -v openssl >/dev/null || missing+=(openssl)
 	[[ $${#missing[@]} -gt 0 ]] || exit 0
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
 		echo "the tests need $${missing[*]}; on Debian: sudo apt-get install -y $${missing[*]}" >&2
@@ -100,8 +106,9 @@ chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everyth
 	$(if $(CHAOS),,ISLANDS_CHAOS=full ISLANDS_CHAOS_PROGRAMS=plain $(TOOL)/gotestsum --format testname -- -timeout 20m -count 1 -run '^TestChaosFlood' ./host/internal/e2e)
 
 .PHONY: readme
-readme: build test-deps ## Run the commands of the README
+readme: build test-deps ## Run the commands of the README and of the author's guide
 	.ci/readme README.md
+	.ci/readme sdk/README.md
 
 ##@ Keep in order
 

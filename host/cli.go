@@ -32,7 +32,7 @@ Exit status:
 
 // remoteCommands are those that speak with a running host.
 func remoteCommands() []*cobra.Command {
-	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newSwap(), newReload(), newCache()}
+	return []*cobra.Command{newStatus(), newInspect(), newCrash(), newRestart(), newReset(), newSwap(), newReload(), newCache(), newDev(), newAttach()}
 }
 
 // remote is what commands that speak with a running host have in common.

@@ -81,6 +81,8 @@ func showStatus(w io.Writer, answer []byte, now time.Time) error {
 // reasonOf is why an island is as it is, including what only an operator may see.
 func reasonOf(s *islandStatus) string {
 	switch {
+	case len(s.Debugger) > 0:
+		return strings.TrimSuffix("UNDER A DEBUGGER, unconfined: "+strings.Join(s.Debugger, " ")+"; "+s.Reason, "; ")
 	case s.LastError == "" || strings.Contains(s.Reason, s.LastError):
 		return s.Reason
 	case s.Reason == "":
@@ -121,6 +123,9 @@ func showInspection(w io.Writer, answer []byte, now time.Time) error {
 	}
 	if s.State != supervisor.StateRunning {
 		rows = rows[:len(rows)-1] // What it last answered says nothing about an island that does not run.
+	}
+	if len(s.Debugger) > 0 {
+		rows = append(rows, []string{"Debugger", strings.Join(s.Debugger, " ")})
 	}
 	if err := printTable(w, "", rows); err != nil {
 		return err

@@ -39,6 +39,8 @@ type islandStatus struct {
 	Overridden bool   `json:"overridden"`
 	// StopFirst is whether the island stops before its successor begins.
 	StopFirst bool `json:"stop_first"`
+	// Debugger is the command under which the process runs, empty for none.
+	Debugger []string `json:"debugger,omitempty"`
 	// Applied is how the process was really started: its checksum, its limits, what it is kept from.
 	Applied process.Applied `json:"applied"`
 	// Behaviour is how it keeps up.
@@ -71,7 +73,7 @@ func (o *operator) Status(context.Context) any {
 		out.Islands = append(out.Islands, islandStatus{
 			Name: s.Name, Layer: s.Layer, Version: s.Version, State: s.State, Status: status, Reason: reason, PID: s.PID,
 			Generation: s.Generation, Since: s.Since.UTC(), Restarts: s.Restarts, LastError: s.LastError, Cause: s.Cause,
-			Health: s.Health, Path: s.Path, Overridden: s.Overridden, StopFirst: s.StopFirst, Applied: s.Applied,
+			Health: s.Health, Path: s.Path, Overridden: s.Overridden, StopFirst: s.StopFirst, Applied: s.Applied, Debugger: s.Debugger,
 			Behaviour: o.h.behaviour(s.Name),
 		})
 	}
@@ -134,6 +136,19 @@ func (o *operator) Reset(ctx context.Context, name string) error {
 // Swap implements gateway.Operator.
 func (o *operator) Swap(ctx context.Context, name, to, sha256 string) error {
 	return o.h.supervisor.Swap(ctx, name, to, sha256)
+}
+
+// Attach implements gateway.Operator.
+func (o *operator) Attach(ctx context.Context, name string, debugger []string) error {
+	return o.h.supervisor.Attach(ctx, name, debugger)
+}
+
+// Keep implements gateway.Operator.
+func (o *operator) Keep(name string) error { return o.h.supervisor.Keep(name) }
+
+// Detach implements gateway.Operator.
+func (o *operator) Detach(ctx context.Context, name string) error {
+	return o.h.supervisor.Detach(ctx, name)
 }
 
 // Reload implements gateway.Operator.

@@ -102,6 +102,37 @@ func TestAnIslandReachesItsOwnFilesAlone(t *testing.T) {
 	}
 }
 
+// An island is nicer than its host in all of its threads, and the host is as it was.
+func TestAnIslandYieldsToItsHost(t *testing.T) {
+	niceness := func(pid int) map[int]bool {
+		found := map[int]bool{}
+		stats, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "stat"))
+		for _, path := range stats {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				continue // A thread that has ended.
+			}
+			_, after, _ := strings.Cut(string(text), ") ")
+			nice, err := strconv.Atoi(strings.Fields(after)[16])
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			found[nice] = true
+		}
+		return found
+	}
+	before := niceness(os.Getpid())
+	if len(before) != 1 {
+		t.Fatalf("the threads of this process have different priorities: %v", before)
+	}
+	p := initialized(t, process.LaunchOptions{RunDir: runDir(t)}, "")
+	for nice := range niceness(p.PID()) {
+		if !before[nice-5] {
+			t.Errorf("a thread of the island is at %d, the host at %v", nice, before)
+		}
+	}
+}
+
 func TestWhatCannotBeKeptPrivateIsSaid(t *testing.T) {
 	data := t.TempDir()
 	file := put(t, filepath.Join(data, "islands.hcl"), "secret")

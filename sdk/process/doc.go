@@ -14,6 +14,8 @@
 //
 //   - The process is started by a runner of our own (runner.go), in a process group of its own, so that a grandchild
 //     that holds a pipe cannot hide the island's death: the group is killed as soon as the island is gone.
+//   - The certificates are made by us too (certificate.go), on a curve that every TLS library takes, so that an island may be
+//     written with any gRPC.
 //   - Standard error is read by us and never by go-plugin, whose log parser panics on an unexpected line.
 //   - What an island writes goes to the host's log until it is too much, and is counted from then on (flood.go). Lines are cut
 //     on both ways out; what is kept for a crash report is bounded by itself.
@@ -28,6 +30,7 @@
 //     Landlock domain that only this island inherits: it cannot send signals to other processes, trace them or read their
 //     memory, be they of the same user. An island of root's also lacks nearly all of root's privileges, so that it cannot
 //     read their environments either. Serve makes the process unreadable for others of the same user.
+//     The thread, and so the island, is nicer than the host.
 //   - The same domain bounds the files that an island reaches (confine.go, landlock_linux.go): what programs need to run may
 //     be read, temporary files of its own may be written, and what its block lists. That is a list of what is allowed, made
 //     when the island starts, because Landlock has no other. It allows whole folders of the system rather than the files
@@ -41,6 +44,8 @@
 //   - What a binary says of itself is remembered by its checksum (descriptions.go), so that checking a configuration starts nothing
 //     but what has changed. Who could write to that memory could make a secret setting a public one, so it has to be its
 //     user's alone.
+//   - A debugger (debugger.go) is executed in the place of the program, and starts it. What it prints before the handshake goes to the
+//     log; the island leaves itself readable, and keepalive is off, because a process at a breakpoint answers no ping.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
 //     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.

@@ -52,6 +52,10 @@ type LaunchOptions struct {
 	SHA256 string
 	// Image is what to execute; nil to seal what is at Path. It stays open.
 	Image *Image
+	// Debugger is a command, with its arguments, that is executed with the path of the binary as the last one, and has to start
+	// it, as "dlv exec --headless --continue" does; empty for none. The process can be traced then, its file is opened by its
+	// name, and nobody looks whether the connection to it still answers, because one that is held at a breakpoint does not.
+	Debugger []string
 	// Limits of the process.
 	Limits Limits
 	// Cgroups is where the process has a control group of its own; nil for that of the host.

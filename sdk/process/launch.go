@@ -42,12 +42,17 @@ const maxRunDir = 107 - len("/i0123456789/plugin-dir0123456789/plugin0123456789"
 const controlTimeouts = `{"methodConfig":[{"name":[{"service":"plugin.GRPCController"},{"service":"grpc.health.v1.Health"}],"timeout":"2s"}]}`
 
 // dialOptions are the host's side of the connection.
-func dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+func dialOptions(debugged bool) []grpc.DialOption {
+	out := []grpc.DialOption{
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageSize), grpc.MaxCallSendMsgSize(maxMessageSize)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultServiceConfig(controlTimeouts),
 	}
+	if !debugged {
+		out = append(out, grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true,
+		}))
+	}
+	return out
 }
 
 // Process is an island that runs.
@@ -71,7 +76,8 @@ type Process struct {
 // bounds the start alone.
 //
 // Errors: InvalidArgument for a binary that cannot be one (missing, not executable, another checksum, another
-// protocol), which trying again does not mend; Unavailable for a process that ended or did not answer in time.
+// protocol), which trying again does not mend; Unavailable for a process that ended or did not answer in time. Where there was
+// a process, the error is a *StartError, which has how it ended and what it wrote.
 func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
@@ -101,6 +107,11 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
+	mutualTLS, certificate, err := oneTimeCertificate()
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, sdk.Errorf(sdk.Unavailable, "start %s: make a certificate: %w", opts.Path, err)
+	}
 	p := &Process{dir: dir, done: make(chan struct{})}
 	started := make(chan *islandRunner, 1)
 	flood := newFlood(opts.Logger)
@@ -108,15 +119,16 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		HandshakeConfig:  handshake(),
 		Plugins:          plugin.PluginSet{pluginName: &islandPlugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        mutualTLS, // The island's certificate, from its handshake, is added to it.
 		SkipHostEnv:      true,
 		StartTimeout:     opts.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       &printed{flood: flood},
 		SyncStderr:       &printed{flood: flood},
-		GRPCDialOptions:  dialOptions(),
+		GRPCDialOptions:  dialOptions(len(opts.Debugger) > 0),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd.Env = append(cmd.Env, envClientCert+"="+string(certificate))
 			r := newRunner(cmd, image, reach, dir, flood, opts)
 			if err := r.start(); err != nil {
 				return nil, err
@@ -189,13 +201,36 @@ func (p *Process) dispense() (grpc.ClientConnInterface, error) {
 	return raw.(grpc.ClientConnInterface), nil
 }
 
-// abandon clears up after a launch that did not succeed and returns why, in words that say what to do.
+// abandon clears up after a launch that did not succeed and returns why.
 func (p *Process) abandon(path string, cause error) error {
 	if p.runner != nil {
 		p.runner.kill()
 		<-p.runner.ended
 	}
 	p.release()
+	err := p.explain(path, cause)
+	if p.runner == nil {
+		return err
+	}
+	return &StartError{Exit: p.runner.exit, Err: err}
+}
+
+// StartError is the error of a Launch whose process had been started, and is gone.
+type StartError struct {
+	// Exit is how the process ended: by itself, or killed because of the error.
+	Exit Exit
+	// Err says why there was no island; it has the kind.
+	Err error
+}
+
+// Error is that of Err.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// explain puts why a launch did not succeed into words that say what to do.
+func (p *Process) explain(path string, cause error) error {
 	switch text := cause.Error(); {
 	case strings.Contains(text, "incompatible API version"):
 		return otherMajor(path, cause)
@@ -326,7 +361,11 @@ func socketIn(dir string) (path string, info os.FileInfo, err error) {
 }
 
 // Applied is how the process was really started.
-func (p *Process) Applied() Applied { return p.runner.applied }
+func (p *Process) Applied() Applied {
+	applied := p.runner.applied
+	applied.DebuggerSaid = p.runner.preamble.said()
+	return applied
+}
 
 // Kill ends the process and its group at once and returns when Done is closed.
 func (p *Process) Kill() {
@@ -407,7 +446,7 @@ func Loopback(manifest sdk.Manifest, island sdk.IslandComponent) (Island, func()
 		defer close(ended)
 		_ = server.Serve(listener) // returns when stopped
 	}()
-	options := append(dialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options := append(dialOptions(false), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	conn, err := grpc.NewClient("passthrough:///loopback", options...)
 	if err != nil {

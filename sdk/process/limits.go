@@ -33,6 +33,10 @@ type Applied struct {
 	// Sealed is whether exactly the bytes of that checksum run; Unsealed says why they may not.
 	Sealed   bool   `json:"sealed"`
 	Unsealed string `json:"unsealed,omitempty"`
+	// Debugger is the command under which the process runs, empty for none; DebuggerSaid is what that printed before the island
+	// shook hands, at most 20 lines.
+	Debugger     []string `json:"debugger,omitempty"`
+	DebuggerSaid []string `json:"debugger_said,omitempty"`
 	// Isolated is whether the process can neither send signals to others than its own children nor look into their memory;
 	// NotIsolated says why it may.
 	Isolated    bool   `json:"isolated"`

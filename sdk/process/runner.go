@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -27,12 +28,15 @@ type islandRunner struct {
 	stderr   *os.File // read by us
 	lifeline *os.File // closed when the process is gone
 
-	name   string
-	image  *Image
-	limits Limits
-	groups *Cgroups
-	group  *cgroup // nil for that of the host
-	reach  *files  // nil for whatever the user may
+	name  string
+	image *Image
+	// debugger starts the image, if there is one, and preamble is what that prints.
+	debugger []string
+	preamble *preamble
+	limits   Limits
+	groups   *Cgroups
+	group    *cgroup // nil for that of the host
+	reach    *files  // nil for whatever the user may
 	// user is who the process runs as, 0 for the host's user. It has these folders open then, the first of which is that of
 	// its socket, which really is socketDir.
 	user      uint32
@@ -65,6 +69,11 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 		cmd: cmd, flood: flood, name: opts.Name, image: image, limits: opts.Limits, groups: opts.Cgroups, reach: reach, ended: make(chan struct{}),
 		onProcess: opts.OnProcess,
 		applied:   Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
+	}
+	if r.debugger = opts.Debugger; len(r.debugger) > 0 {
+		r.preamble = &preamble{flood: flood}
+		r.applied.Debugger, r.applied.Sealed, r.applied.Unsealed = slices.Clone(r.debugger), false, "a debugger opens it by its name"
+		cmd.Env = append(cmd.Env, envDebugged+"=1")
 	}
 	ownGroup(cmd)
 	if reach != nil {
@@ -167,6 +176,11 @@ func (r *islandRunner) start() (err error) {
 		_ = childStderr.Chown(int(r.user), int(r.user))
 	}
 	r.image.run(r.cmd)
+	if len(r.debugger) > 0 {
+		if err = underDebugger(r.cmd, r.debugger, r.image.Path()); err != nil {
+			return err
+		}
+	}
 	group, why := r.groups.group(r.name, r.limits)
 	apart, err := start(r.cmd, r.reach, group, r.limits, r.ended)
 	_ = r.takeBack() // The process has its own.
@@ -294,7 +308,14 @@ func (r *islandRunner) interrogate(grace time.Duration) {
 }
 
 // Stdout is where go-plugin reads the handshake.
-func (r *islandRunner) Stdout() io.ReadCloser { return &shortLines{File: r.stdout} }
+func (r *islandRunner) Stdout() io.ReadCloser {
+	short := &shortLines{File: r.stdout}
+	if r.preamble == nil {
+		return short
+	}
+	r.preamble.lines, r.preamble.Closer = bufio.NewReaderSize(short, 2*maxShake), short
+	return r.preamble
+}
 
 // Stderr shows go-plugin nothing: its log parser is not safe with lines it does not expect.
 func (r *islandRunner) Stderr() io.ReadCloser { return io.NopCloser(bytes.NewReader(nil)) }

@@ -36,6 +36,7 @@ func handshake() plugin.HandshakeConfig {
 // Environment that Launch hands to an island beyond go-plugin's own.
 const (
 	envLifeline  = "ISLANDS_LIFELINE_FD" // file descriptor that ends when the host does
+	envDebugged  = "ISLANDS_DEBUGGED"    // not empty under a debugger, which has to be able to read the process
 	envLogLevel  = "ISLANDS_LOG_LEVEL"   // lowest level worth sending: debug, info, warn, error
 	envSocketDir = plugin.EnvUnixSocketDir
 )
@@ -65,7 +66,9 @@ func Serve(manifest sdk.Manifest, island sdk.IslandComponent) {
 		Level: levelFromEnv(), ReplaceAttr: readableDuration,
 	})})
 	served := newServed(manifest, island, logger)
-	guard()
+	if os.Getenv(envDebugged) == "" {
+		guard()
+	}
 	// The host decides when an island ends, and drains it first; go-plugin ignores the interrupt only.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 	watchLifeline(served)

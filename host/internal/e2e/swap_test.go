@@ -16,7 +16,7 @@ import (
 // tryCLI runs the command line tool against the host and returns what it prints, whatever its exit status.
 func (h *host) tryCLI(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "islands"), append(args, "--config", h.config())...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "islands"), withConfig(args, h.config())...)
 	for k, v := range h.env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}

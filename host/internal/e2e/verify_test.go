@@ -43,6 +43,8 @@ func verified(t *testing.T) []struct {
 		{"coingecko-source", "", slices.Concat(set("url="+m.env["COINGECKO_URL"], "calls_per_minute=1000000"), assets, []string{"--upstream", "url"})},
 		{"binance-source", "", slices.Concat(set("url="+m.env["BINANCE_URL"], "stream_url="+m.env["BINANCE_STREAM_URL"], "weight_per_minute=100000000"),
 			assets, []string{"--upstream", "url", "--upstream", "stream_url"}, []string{"--interval", "1d", "--interval", "1h"})},
+		{"python-source", "", slices.Concat(set("url="+m.env["BINANCE_URL"], "calls_per_minute=1000000"),
+			assets, []string{"--upstream", "url", "--interval", "1d", "--interval", "1h"})},
 		{"fear-greed", "", append(set("url="+m.env["FEAR_GREED_URL"]), "--upstream", "url")},
 	}
 }

@@ -236,6 +236,14 @@ func (o *fakeOperator) Swap(_ context.Context, name, to, sha256 string) error {
 	return o.tell("swap " + name + " " + to + " " + sha256)
 }
 
+func (o *fakeOperator) Attach(_ context.Context, name string, debugger []string) error {
+	return o.tell("attach " + name + " " + strings.Join(debugger, " "))
+}
+
+func (o *fakeOperator) Keep(name string) error { return o.tell("keep " + name) }
+
+func (o *fakeOperator) Detach(_ context.Context, name string) error { return o.tell("detach " + name) }
+
 func (o *fakeOperator) Invalidate(_ context.Context, patterns []string) (int, error) {
 	err := o.tell("invalidate")
 	return len(patterns), err

@@ -123,6 +123,7 @@ func newGateway(opts Options, l limits) (*Gateway, error) {
 	if opts.AdminSocket != "" {
 		app := g.newApp()
 		g.adminRoutes(app, anyone)
+		g.debuggerRoutes(app)
 		g.admin = g.newServer(app, false)
 	}
 	return g, nil

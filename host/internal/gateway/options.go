@@ -87,6 +87,11 @@ type Operator interface {
 	// Swap replaces an island by what its binary holds now, or by the binary at an absolute path, which must have a SHA-256
 	// unless that is empty.
 	Swap(ctx context.Context, name, to, sha256 string) error
+	// Attach replaces an island by its binary under a debugger, a command with its arguments, for as long as Keep is called and
+	// until Detach. They are for the admin socket alone: whoever may say what is executed could be anybody with a token.
+	Attach(ctx context.Context, name string, debugger []string) error
+	Keep(name string) error
+	Detach(ctx context.Context, name string) error
 	// Reload makes the host what its configuration says now, and answers with what has changed. A file that is wrong, or an
 	// island that cannot be what it says, changes nothing.
 	Reload(ctx context.Context) (any, error)

@@ -143,6 +143,13 @@ func (f *failedStart) reason() error {
 func (f *failedStart) crash() *Crash {
 	crash := &Crash{At: time.Now(), Cause: f.cause, Code: -1, Error: f.err.Error()}
 	defer func() { f.hide.crash(crash) }()
+	var start *process.StartError
+	if errors.As(f.err, &start) {
+		crash.Uptime, crash.Stderr, crash.Stack = start.Exit.Uptime, start.Exit.Stderr, start.Exit.Stack
+		if start.Exit.Signal == "" {
+			crash.Code = start.Exit.Code
+		}
+	}
 	if f.process == nil {
 		return crash
 	}

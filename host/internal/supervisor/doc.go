@@ -31,6 +31,11 @@
 // its predecessor but initialized only after that has stopped, and those go first, because they can fail at a time when
 // something has changed already: then the predecessor is started again from the bytes it had.
 //
+// An island may be put under a debugger (attach.go): a change like any other, to the same binary started by a command of the
+// operator's. Since a process that is held at a breakpoint looks as one that hangs, nothing is made of its silence; since a debugger
+// has to read it, nothing confines it. That lasts as long as a lease that the operator's command renews, so that an island does not
+// stay so because a terminal was closed.
+//
 // Start waits until each island of a layer runs or has failed its first try, and goes on to the next layer either way:
 // islands never call each other, so one that needs a few tries more holds nobody up.
 //

@@ -38,11 +38,15 @@ func open(ctx context.Context, opts *Options, spec *Spec, image *process.Image) 
 		superseded: make(chan struct{}),
 	}
 	g.hide.learn(spec, sdk.Manifest{})
+	starting := opts.StartTimeout
+	if len(spec.debugger) > 0 {
+		starting = max(starting, debuggerStart)
+	}
 	p, err := opts.Launch(ctx, process.LaunchOptions{
 		Name: spec.Name, Path: spec.Path, SHA256: spec.SHA256, Image: image, RunDir: opts.RunDir, Env: spec.Env, Limits: spec.Limits,
 		Confine: spec.Confine, Cgroups: opts.Cgroups,
 		Logger:   g.hide.logger(opts.Logger.Named(spec.Name).With("island", spec.Name, "layer", spec.Layer.String())),
-		Observer: g.calls, OnProcess: opts.OnProcess, Redact: g.hide.text, StartTimeout: opts.StartTimeout,
+		Observer: g.calls, OnProcess: opts.OnProcess, Redact: g.hide.text, StartTimeout: starting, Debugger: spec.debugger,
 	})
 	if err != nil {
 		failed := refused(err)

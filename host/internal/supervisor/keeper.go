@@ -189,7 +189,7 @@ func (k *keeper) started(g *generation, took time.Duration) {
 		s.State, s.PID, s.Generation, s.LastError, s.Cause = StateRunning, g.process.PID(), g.number, "", ""
 		s.Version, s.Roles, s.Health = g.manifest.Version, slices.Clone(g.manifest.Roles), g.health
 		s.Layer, s.Path, s.Overridden, s.Applied, s.StopFirst = spec.Layer, spec.Path, spec.overridden, applied, g.manifest.StopFirst
-		s.Restarts = k.restarts
+		s.Restarts, s.Debugger = k.restarts, slices.Clone(spec.debugger)
 	})
 	k.opts.Logger.Info("Island started", k.fields("version", g.manifest.Version, "pid", g.process.PID(), "took", took.Round(time.Millisecond).String())...)
 	if !g.missed {

@@ -40,6 +40,9 @@ type Spec struct {
 	// Confine bounds the files that the process reaches; nil for whatever the host's user may.
 	Confine *process.Confine
 
+	// debugger is the command under which the island runs for an operator, empty for none, and plain what it is without.
+	debugger []string
+	plain    *Spec
 	// overridden is whether an operator's swap put Path in the place of the configured one.
 	overridden bool
 }
@@ -182,5 +185,6 @@ func (s *Spec) memoryLimit() string {
 func (s *Spec) same(other *Spec) bool {
 	a, b := *s, *other
 	a.Restart, a.Health, a.Roles, a.overridden = b.Restart, b.Health, b.Roles, b.overridden
+	a.plain, b.plain = nil, nil
 	return reflect.DeepEqual(a, b)
 }

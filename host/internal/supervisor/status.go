@@ -45,6 +45,8 @@ type IslandStatus struct {
 	// the host.
 	Path       string
 	Overridden bool
+	// Debugger is the command under which the process runs, by an operator's wish; empty for none.
+	Debugger []string
 	// Applied is what confines and limits the running process; it says nothing about an island that is not running.
 	Applied process.Applied
 	// StopFirst is whether the island is stopped before its successor begins, by the manifest of the last start.

@@ -70,6 +70,9 @@ func (k *keeper) tend(ctx context.Context, g *generation) (*generation, bool) {
 				k.judge(g, a.health)
 				continue
 			}
+			if len(spec.debugger) > 0 {
+				continue // It is held at a breakpoint.
+			}
 			misses++
 			k.opts.Logger.Warn("Island missed a health deadline", k.fields("misses", misses, "of", spec.Health.Misses)...)
 			if misses >= spec.Health.Misses {

@@ -1,0 +1,243 @@
+"""A polite HTTP client: it keeps to a budget, obeys Retry-After, bounds every call in time and size, tries again only when
+the host says so, and answers each failure with a kind."""
+
+import json
+import random
+import re
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from email.utils import parsedate_to_datetime
+
+import goplugin
+from contract import Failure, name_of, request_id
+from islands.v1 import islands_pb2 as pb
+
+MAX_BODY = 32 << 20
+MINUTE = 60.0
+MOST_SILENCE = 3600.0
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Redirects are not followed: another address is for the operator to write."""
+
+    def redirect_request(self, *_args, **_kwargs):
+        return None
+
+
+class Client:
+    """Asks one service. Safe for many threads."""
+
+    def __init__(self, url, timeout, per_minute, classify):
+        self._url, self._timeout, self._classify = url.rstrip("/"), timeout, classify
+        self._opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+        # A bucket that starts full and refills with what that leaves of the minute: no minute ever holds more.
+        self._burst = max(1.0, per_minute / 4)
+        self._refill = (per_minute - self._burst) / MINUTE
+        self._lock = threading.Lock()
+        self._tokens, self._at = self._burst, time.monotonic()
+        self._silent_until, self._silence = 0.0, ""
+        self._failures, self._reason, self._last_429 = 0, "", 0.0
+        self._calls, self._refused = {}, {"limiter": 0, "silence": 0}
+        self._retries = self._limited = 0
+        self._took, self._sum, self._count = [0] * len(BUCKETS), 0.0, 0
+
+    def get(self, path, query, context, retries):
+        """The JSON that the service answers to a GET. retries is how often it may be asked again within the call's deadline."""
+        for attempt in range(max(0, retries) + 1):
+            try:
+                return self._attempt(path, query, context, attempt)
+            except Failure as failure:
+                pause = 0.2 * 2**attempt * random.uniform(0.5, 1.5)
+                again = failure.kind in (pb.KIND_UNAVAILABLE, pb.KIND_BAD_UPSTREAM) and attempt < retries
+                if not again or not context.is_active() or remaining(context) < pause + 0.1:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _attempt(self, path, query, context, attempt):
+        self._admit(path)
+        began = time.monotonic()
+        try:
+            answer = self._exchange(path, query, context)
+        except Failure as failure:
+            self._note(time.monotonic() - began, attempt, failure)
+            raise
+        self._note(time.monotonic() - began, attempt, None)
+        return answer
+
+    def _admit(self, path):
+        with self._lock:
+            now = time.monotonic()
+            if now < self._silent_until:
+                self._refused["silence"] += 1
+                raise Failure(pb.KIND_RATE_LIMITED, f"GET {path}: silent for a while: {self._silence}", self._silent_until - now)
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._refill)
+            self._at = now
+            if self._tokens < 1:
+                self._refused["limiter"] += 1
+                raise Failure(pb.KIND_RATE_LIMITED, f"GET {path}: the budget of calls is used up", (1 - self._tokens) / self._refill)
+            self._tokens -= 1
+
+    def _exchange(self, path, query, context):
+        bound = min(self._timeout, remaining(context))
+        if bound <= 0 or not context.is_active():
+            raise Failure(pb.KIND_DEADLINE_EXCEEDED, f"GET {path}: no time is left")
+        end = time.monotonic() + bound
+        request = urllib.request.Request(
+            f"{self._url}{path}?{urllib.parse.urlencode(query)}",
+            headers={"Accept": "application/json", "User-Agent": "service-islands-python-source/1.0"},
+        )
+        try:
+            with self._opener.open(request, timeout=bound) as reply:
+                body = read(reply, end, context)
+        except urllib.error.HTTPError as e:
+            with e:
+                raise self._refusal(path, e, end, context) from None
+        except TimeoutError:
+            raise late(path, context) from None
+        except (OSError, urllib.error.URLError) as e:
+            reason = getattr(e, "reason", e)
+            if isinstance(reason, TimeoutError):
+                raise late(path, context) from None
+            # Of an address that cannot be reached only the kind of trouble is said: keys may live in addresses.
+            raise Failure(pb.KIND_UNAVAILABLE, f"GET {path}: {type(reason).__name__}") from None
+        except Exception as e:  # http.client has errors of its own for answers that are none.
+            raise Failure(pb.KIND_UNAVAILABLE, f"GET {path}: {type(e).__name__}") from None
+        if body is None:
+            raise Failure(pb.KIND_BAD_UPSTREAM, f"GET {path}: more than {MAX_BODY >> 20} MiB")
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise Failure(pb.KIND_BAD_UPSTREAM, f"GET {path}: the answer is not JSON") from None
+
+    def _refusal(self, path, reply, end, context):
+        """What a status that is no success means."""
+        status = reply.code
+        try:
+            body = read(reply, end, context) or b""
+        except Exception:
+            body = b""
+        try:
+            said = json.loads(body)
+        except (ValueError, RecursionError):
+            said = None
+        failure = self._classify(status, said)
+        after = retry_after(reply.headers.get("Retry-After", ""))
+        if failure is None:
+            kind, silence = pb.KIND_BAD_UPSTREAM, None
+            if status == 429:
+                kind, silence = pb.KIND_RATE_LIMITED, MINUTE
+            elif status in (401, 407):
+                kind = pb.KIND_UNAUTHENTICATED
+            elif status == 403:
+                kind = pb.KIND_PERMISSION_DENIED
+            elif status >= 500:
+                kind = pb.KIND_UNAVAILABLE
+            failure = Failure(kind, f"status {status}", silence)
+        if after is not None:
+            failure.retry_after = after
+        return Failure(failure.kind, f"GET {path}: {failure}", failure.retry_after)
+
+    def _note(self, took, attempt, failure):
+        with self._lock:
+            outcome = "ok" if failure is None else name_of(failure.kind)
+            self._calls[outcome] = self._calls.get(outcome, 0) + 1
+            self._retries += attempt > 0
+            self._count += 1
+            self._sum += took
+            for i, bound in enumerate(BUCKETS):
+                self._took[i] += took <= bound
+            if failure is None or failure.kind in (pb.KIND_NOT_FOUND, pb.KIND_INVALID_ARGUMENT, pb.KIND_UNSUPPORTED):
+                recovered, self._failures, self._reason = self._failures > 0, 0, ""
+                if failure is None:
+                    self._silent_until = 0.0
+            else:
+                recovered = False
+                self._failures, self._reason = self._failures + 1, str(failure)
+                if failure.kind == pb.KIND_RATE_LIMITED:
+                    self._limited, self._last_429 = self._limited + 1, time.time()
+                if failure.kind in (pb.KIND_RATE_LIMITED, pb.KIND_UNAVAILABLE, pb.KIND_PERMISSION_DENIED) and failure.retry_after:
+                    until = time.monotonic() + min(failure.retry_after, MOST_SILENCE)
+                    self._silent_until, self._silence = max(self._silent_until, until), str(failure)
+            first = self._failures == 1
+        if first:
+            goplugin.log("WARN", "the service fails", error=str(failure))
+        elif recovered:
+            goplugin.log("INFO", "the service answers again")
+
+    def health(self):
+        """How the service is: degraded while it fails. To restart the island would mend nothing, so it is never failed."""
+        with self._lock:
+            left = max(0.0, self._silent_until - time.monotonic())
+            part = pb.Part(name="upstream", status=pb.STATUS_OK)
+            if self._failures or left:
+                part.status, part.reason = pb.STATUS_DEGRADED, self._reason or self._silence
+            part.details.update({
+                "consecutive_failures": self._failures, "last_error": self._reason, "retry_after_seconds": round(left, 3),
+                "last_429": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._last_429)) if self._last_429 else "",
+            })
+        return pb.HealthResponse(status=part.status, reason=part.reason, parts=[part])
+
+    def metrics(self):
+        """What the client counts."""
+        with self._lock:
+            buckets = [pb.Bucket(upper_bound=bound, count=n) for bound, n in zip(BUCKETS, self._took)]
+            return [
+                family("upstream_calls_total", "counter", "Attempts sent, by outcome: ok or the kind of error.",
+                       *[pb.Sample(labels={"outcome": k}, value=v) for k, v in sorted(self._calls.items())]),
+                family("upstream_retries_total", "counter", "Attempts that followed a failed one.", pb.Sample(value=self._retries)),
+                family("upstream_rate_limited_total", "counter", "Replies that asked for fewer calls.", pb.Sample(value=self._limited)),
+                family("upstream_refused_total", "counter", "Calls not sent, by what forbade them.",
+                       *[pb.Sample(labels={"by": k}, value=v) for k, v in sorted(self._refused.items())]),
+                family("upstream_call_duration_seconds", "histogram", "How long attempts took.",
+                       pb.Sample(histogram=pb.Histogram(count=self._count, sum=self._sum, buckets=buckets)), unit="seconds"),
+                family("upstream_silence_seconds", "gauge", "How long nothing will be sent.",
+                       pb.Sample(value=max(0.0, self._silent_until - time.monotonic())), unit="seconds"),
+            ]
+
+
+def family(name, kind, doc, *samples, unit=""):
+    return pb.Metric(name=name, type=kind, help=doc, unit=unit, samples=samples)
+
+
+def remaining(context):
+    """Seconds that are left of a call; plenty when it has no deadline, for which gRPC has nothing or an absurd number."""
+    left = context.time_remaining()
+    return 3600.0 if left is None else min(left, 3600.0)
+
+
+def late(path, context):
+    if remaining(context) <= 0.05:
+        return Failure(pb.KIND_DEADLINE_EXCEEDED, f"GET {path}: no answer within the call's deadline")
+    return Failure(pb.KIND_UNAVAILABLE, f"GET {path}: no answer in time")
+
+
+def read(reply, end, context):
+    """The body, None when it is too large. A body that trickles in does not take longer than one that comes at once, and
+    nobody reads on for a caller who has gone."""
+    pieces, size = [], 0
+    while piece := reply.read1(64 << 10):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY:
+            return None
+        if time.monotonic() > end or not context.is_active():
+            raise TimeoutError
+    if reply.length:  # Fewer bytes than were promised.
+        raise ConnectionError("the answer was cut off")
+    return b"".join(pieces)
+
+
+def retry_after(text):
+    """Seconds of a Retry-After, which is a number or a date; None when it is neither."""
+    if re.fullmatch(r"\d{1,9}", text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

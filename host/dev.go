@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/spf13/cobra"
+
+	"github.com/service-islands/islands/config"
+)
+
+const (
+	// devSettle is how long a folder has to be left alone before it is built, devPatience how long that may be put off.
+	devSettle   = 200 * time.Millisecond
+	devPatience = 5 * time.Second
+	// maxWatched bounds the folders that are watched: a tree that is larger was hardly meant.
+	maxWatched = 4096
+	// buildGrace is how long a build that was interrupted may hold its output open.
+	buildGrace = 2 * time.Second
+)
+
+func newDev() *cobra.Command {
+	var path, folder, build string
+	cmd := &cobra.Command{
+		Use: "dev NAME --watch DIR", Short: "Build an island anew and swap it into the running host, whenever its source is saved",
+		Long: `Dev watches a folder and all below it. When something in it is saved, it builds the island's binary and swaps it into the
+running host, as "islands swap" does: no request fails, and when the build or the swap does, the island that runs goes on.
+
+The command of --build is run in the folder, with the path to write in the environment as ISLAND_BINARY. Files and folders that
+begin with a dot or end with a tilde, __pycache__ and node_modules are not watched. Ctrl-C ends it.`,
+		Args: oneIsland,
+	}
+	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration of the host")
+	cmd.Flags().StringVar(&folder, "watch", "", "the folder with the island's source")
+	cmd.Flags().StringVar(&build, "build", "", `what builds it (default "go build -o BINARY .")`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if folder == "" {
+			return mistake(cmd, errors.New(`"--watch DIR" is needed: the folder with the island's source`))
+		}
+		host, island, err := openForAuthor(path, args[0])
+		if err != nil {
+			return err
+		}
+		d := &dev{host: host, name: args[0], binary: island.Binary, folder: filepath.Clean(folder), build: build, out: cmd.OutOrStdout()}
+		return d.run(cmd.Context())
+	}
+	return cmd
+}
+
+// openForAuthor finds the admin socket of a host, and an island in its configuration that may run other bytes than it does.
+func openForAuthor(path, name string) (*adminClient, *config.Island, error) {
+	host, err := openAdmin(path, changeTimeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := config.Load(path, config.Options{})
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	for i := range cfg.Islands {
+		island := &cfg.Islands[i]
+		switch {
+		case island.Name != name:
+		case !island.Enabled:
+			return nil, nil, fmt.Errorf("island %q is disabled in %s", name, path)
+		case island.SHA256 != "":
+			return nil, nil, fmt.Errorf("island %q is locked to one binary by its sha256 in %s: take that out to work on it", name, path)
+		default:
+			return host, island, nil
+		}
+	}
+	return nil, nil, unknownIsland(name, host.islands)
+}
+
+// runningIsland asks the host how an island is.
+func (a *adminClient) runningIsland(ctx context.Context, name string) (*islandStatus, error) {
+	answer, err := a.ask(ctx, "/admin/status")
+	if err != nil {
+		return nil, err
+	}
+	raw, err := pickIsland(answer, name)
+	if err != nil {
+		return nil, err
+	}
+	var s islandStatus
+	return &s, understand(raw, &s)
+}
+
+// dev builds an island whenever its source changes.
+type dev struct {
+	host                        *adminClient
+	name, binary, folder, build string
+	out                         io.Writer
+}
+
+// say prints a line with the time of day.
+func (d *dev) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.out, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+}
+
+// run watches, builds and swaps until the context ends.
+func (d *dev) run(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", d.folder, err)
+	}
+	defer watcher.Close()
+	if err := d.watch(watcher, d.folder); err != nil {
+		return err
+	}
+	s, err := d.host.runningIsland(ctx, d.name)
+	if err != nil {
+		return err
+	}
+	d.say("watching %s and what is below it, %d folders, for %s (generation %d, process %d); Ctrl-C ends it",
+		d.folder, len(watcher.WatchList()), d.name, s.Generation, s.PID)
+	var (
+		changed []string
+		since   time.Time
+		due     = time.NewTimer(time.Hour)
+	)
+	due.Stop()
+	await := func(name string) {
+		if !slices.Contains(changed, name) {
+			changed = append(changed, name)
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < devPatience {
+			due.Reset(devSettle)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			d.say("ended; %s goes on as it is", d.name)
+			return nil
+		case event := <-watcher.Events:
+			if d.ignores(event) {
+				continue
+			}
+			if info, err := os.Stat(event.Name); err == nil && info.IsDir() && event.Has(fsnotify.Create) {
+				if err := d.watch(watcher, event.Name); err != nil {
+					d.say("%v", err)
+				}
+			}
+			await(d.relative(event.Name))
+		case err := <-watcher.Errors: // Events were lost: something has changed.
+			await(fmt.Sprintf("something (%v)", err))
+		case <-due.C:
+			names := changed
+			changed, since = nil, time.Time{}
+			d.renew(ctx, names)
+		}
+	}
+}
+
+// relative is a path as seen from the folder that is watched.
+func (d *dev) relative(path string) string {
+	if relative, err := filepath.Rel(d.folder, path); err == nil {
+		return relative
+	}
+	return path
+}
+
+// hidden reports whether nobody writes source under a name.
+func hidden(name string) bool {
+	return strings.HasPrefix(name, ".") && name != "." && name != ".." || strings.HasSuffix(name, "~") || name == "__pycache__" || name == "node_modules"
+}
+
+// ignores reports whether an event says nothing about the source: editors write files beside, and the binary may be built in
+// the folder that is watched.
+func (d *dev) ignores(event fsnotify.Event) bool {
+	if event.Op == fsnotify.Chmod || hidden(filepath.Base(event.Name)) {
+		return true
+	}
+	name, err := filepath.Abs(event.Name)
+	// The Go tool and others write beside their output before they move it there.
+	return err == nil && (name == d.binary || filepath.Dir(name) == filepath.Dir(d.binary) && strings.HasPrefix(filepath.Base(name), filepath.Base(d.binary)+"-"))
+}
+
+// watch watches a folder and those below it.
+func (d *dev) watch(watcher *fsnotify.Watcher, root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil && path == d.folder:
+			return fmt.Errorf("watch %s: %w", path, err)
+		case err != nil:
+			return nil //nolint:nilerr // It has gone again.
+		case !entry.IsDir():
+			if path == d.folder {
+				return fmt.Errorf("watch %s: it is not a folder", path)
+			}
+			return nil
+		case path != d.folder && hidden(entry.Name()):
+			return filepath.SkipDir
+		case len(watcher.WatchList()) >= maxWatched:
+			return fmt.Errorf("watch %s: there are more than %d folders in it", d.folder, maxWatched)
+		}
+		if err := watcher.Add(path); err != nil && path == d.folder {
+			return fmt.Errorf("watch %s: %w", path, err)
+		}
+		return nil
+	})
+}
+
+// renew builds the island and swaps it, and says what came of both.
+func (d *dev) renew(ctx context.Context, changed []string) {
+	const most = 5
+	shown := strings.Join(changed[:min(len(changed), most)], ", ")
+	if more := len(changed) - most; more > 0 {
+		shown += fmt.Sprintf(" and %d more", more)
+	}
+	d.say("changed: %s", shown)
+	began := time.Now()
+	if err := d.compile(ctx); err != nil {
+		if ctx.Err() == nil {
+			d.say("BUILD FAILED after %s: %v; %s goes on as it is", taken(began), err, d.name)
+		}
+		return
+	}
+	d.say("built %s in %s", d.binary, taken(began))
+	before, err := d.host.runningIsland(ctx, d.name)
+	if err != nil {
+		d.say("NOT SWAPPED: %v", err)
+		return
+	}
+	began = time.Now()
+	if _, err := d.host.change(ctx, islandPath(d.name, "swap"), map[string]string{"to": d.binary}); err != nil {
+		if ctx.Err() == nil {
+			d.say("SWAP FAILED after %s: %v; generation %d goes on", taken(began), err, before.Generation)
+		}
+		return
+	}
+	after, err := d.host.runningIsland(ctx, d.name)
+	if err != nil {
+		d.say("swapped in %s, but: %v", taken(began), err)
+		return
+	}
+	d.say("swapped %s in %s: generation %d -> %d, process %d -> %d, %s", d.name, taken(began), before.Generation, after.Generation,
+		before.PID, after.PID, withReason(after.Health.Status, after.Health.Reason))
+}
+
+// taken is how long something took, as people read it.
+func taken(began time.Time) time.Duration { return time.Since(began).Round(10 * time.Millisecond) }
+
+// compile runs the build, whose output goes to the terminal.
+func (d *dev) compile(ctx context.Context) error {
+	var cmd *exec.Cmd
+	switch {
+	case d.build == "":
+		cmd = exec.CommandContext(ctx, "go", "build", "-o", d.binary, ".")
+	case runtime.GOOS == "windows":
+		cmd = exec.CommandContext(ctx, "cmd", "/C", d.build)
+	default:
+		cmd = exec.CommandContext(ctx, "sh", "-c", d.build)
+	}
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = d.folder, d.out, d.out, buildGrace
+	cmd.Env = append(os.Environ(), "ISLAND_BINARY="+d.binary)
+	return cmd.Run()
+}

@@ -1,0 +1,100 @@
+package supervisor
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/service-islands/islands/sdk"
+	"github.com/service-islands/islands/sdk/process"
+)
+
+// TestDebuggerThatNobodyKeeps is taken away: a held island is left alone as long as somebody says that they are there, and comes
+// back as it was once nobody does.
+func TestDebuggerThatNobodyKeeps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var launched []process.LaunchOptions
+		confine, limits := &process.Confine{}, process.Limits{Memory: 1 << 30, Files: 100}
+		b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood", Confine: confine, Limits: limits}}, func(f *fakeFarm, _ *Options) {
+			f.onLaunch = func(_ int, _ *fakeProcess, opts process.LaunchOptions) error {
+				launched = append(launched, opts)
+				return nil
+			}
+		}).started()
+		if err := b.Attach(t.Context(), "mood", []string{"dlv", "exec"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := launched[1]; !slices.Equal(got.Debugger, []string{"dlv", "exec"}) || got.Confine != nil || got.Limits != (process.Limits{Files: 100}) {
+			t.Errorf("launched with %+v", got)
+		}
+		if err := b.Attach(t.Context(), "mood", []string{"dlv"}); !errors.Is(err, sdk.Conflict) {
+			t.Errorf("a second debugger: %v", err)
+		}
+		held := b.farm.latest("mood")
+		held.frozen.Store(true)
+		for range 10 {
+			time.Sleep(DebuggerLease / 2)
+			if err := b.Keep("mood"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.farm.latest("mood") != held || b.Generation("mood") != 2 {
+			t.Fatalf("generation %d runs, the island was held at a breakpoint", b.Generation("mood"))
+		}
+		held.frozen.Store(false)
+		time.Sleep(DebuggerLease + detachTimeout)
+		synctest.Wait()
+		if got := launched[len(launched)-1]; len(got.Debugger) > 0 || got.Confine != confine || got.Limits != limits {
+			t.Errorf("launched with %+v", got)
+		}
+		if status := b.Status()[0]; status.Generation != 3 || len(status.Debugger) > 0 || status.State != StateRunning {
+			t.Errorf("%+v", status)
+		}
+		if err := b.Keep("mood"); !errors.Is(err, sdk.Conflict) {
+			t.Errorf("keep what is away: %v", err)
+		}
+		if err := b.Detach(t.Context(), "mood"); !errors.Is(err, sdk.Conflict) {
+			t.Errorf("detach what is away: %v", err)
+		}
+	})
+}
+
+// TestDebuggerOfALockedIsland is refused.
+func TestDebuggerOfALockedIsland(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, []Spec{{Name: "mood", Path: "/bin/mood", SHA256: "5a"}}, nil).started()
+		if err := b.Attach(t.Context(), "mood", []string{"dlv"}); !errors.Is(err, sdk.PermissionDenied) || b.Generation("mood") != 1 {
+			t.Errorf("%v, generation %d", err, b.Generation("mood"))
+		}
+		if err := b.Attach(t.Context(), "moon", []string{"dlv"}); !errors.Is(err, sdk.NotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestApplyUnderADebugger takes the debugger away when the island is to be another, and leaves it otherwise.
+func TestApplyUnderADebugger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		specs := []Spec{{Name: "mood", Layer: sdk.LayerExternalServices, Path: "/bin/mood", Enabled: true}}
+		b := newBench(t, slices.Clone(specs), nil).started()
+		if err := b.Attach(t.Context(), "mood", []string{"dlv"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Apply(t.Context(), slices.Clone(specs), func() {}); err != nil || b.Generation("mood") != 2 {
+			t.Fatalf("%v, generation %d", err, b.Generation("mood"))
+		}
+		specs[0].Env = map[string]string{"A": "b"}
+		if _, err := b.Apply(t.Context(), specs, func() {}); err != nil || b.Generation("mood") != 3 || len(b.Status()[0].Debugger) > 0 {
+			t.Fatalf("%v, generation %d, %v", err, b.Generation("mood"), b.Status()[0].Debugger)
+		}
+		time.Sleep(2 * DebuggerLease) // What is left of the lease does nothing.
+		if b.Generation("mood") != 3 {
+			t.Errorf("generation %d", b.Generation("mood"))
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package process
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// underDebugger makes a command that executes a program one that executes a debugger for it.
+func underDebugger(cmd *exec.Cmd, debugger []string, path string) error {
+	found, err := exec.LookPath(debugger[0])
+	if err != nil {
+		return fmt.Errorf("the debugger: %w", err)
+	}
+	cmd.Path, cmd.Args = found, append(slices.Clone(debugger), path)
+	return nil
+}
+
+// preamble reads the standard output of a process that runs under a debugger. Debuggers print there too, such as the address
+// that they listen on, before the island does: that goes to the log, and the handshake to go-plugin.
+type preamble struct {
+	io.Closer
+	flood *flood
+	lines *bufio.Reader
+	shake string // what is left of the handshake
+
+	mu    sync.Mutex
+	shook bool
+	first []string
+}
+
+// handshakeLine matches what an island begins with: versions, network, address, protocol and certificate.
+var handshakeLine = regexp.MustCompile(`^\d+\|\d+\|\w+\|[^|]+\|grpc(\||$)`)
+
+// How much is kept of what a debugger says.
+const (
+	maxSaid     = 20
+	maxSaidLine = 200
+)
+
+// Read returns the handshake. It logs all other lines until there are no more.
+func (p *preamble) Read(b []byte) (int, error) {
+	for p.shake == "" {
+		line, err := p.lines.ReadString('\n')
+		if text := strings.TrimRight(line, "\r\n"); text != "" {
+			p.take(text, line)
+		}
+		if err != nil && p.shake == "" {
+			return 0, err
+		}
+	}
+	n := copy(b, p.shake)
+	p.shake = p.shake[n:]
+	return n, nil
+}
+
+// take notes a line of the debugger's, or the handshake, which comes once.
+func (p *preamble) take(text, line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.shook && handshakeLine.MatchString(text) {
+		p.shook, p.shake = true, line
+		return
+	}
+	if !p.shook && len(p.first) < maxSaid {
+		p.first = append(p.first, strings.ToValidUTF8(text[:min(len(text), maxSaidLine)], "\uFFFD"))
+	}
+	if p.flood.admits(len(text)) {
+		p.flood.logger.Info("debugger printed", "line", text)
+	}
+}
+
+// said is what the debugger printed before the handshake. It is safe on nil.
+func (p *preamble) said() []string {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.first)
+}
