@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -106,7 +107,7 @@ func TestAnIslandReachesItsOwnFilesAlone(t *testing.T) {
 func TestAnIslandYieldsToItsHost(t *testing.T) {
 	niceness := func(pid int) map[int]bool {
 		found := map[int]bool{}
-		stats, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "stat"))
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		for _, path := range stats {
 			text, err := os.ReadFile(path)
 			if err != nil {

@@ -22,6 +22,8 @@ type program struct {
 	env  []string
 	// cpus the program may use; all that the bench may when empty.
 	cpus processors
+	// niceness is by how much it is nicer than the bench.
+	niceness int
 	// log is the file for what the program prints.
 	log string
 	// input is what it reads first. Its standard input then stays open for as long as the bench lives.
@@ -71,7 +73,7 @@ func (p program) start() (*child, error) {
 		// to the child's processors, must not run anything else.
 		runtime.LockOSThread()
 		defer close(c.done)
-		err := p.cpus.bindThread()
+		err := errors.Join(p.cpus.bindThread(), yieldThread(p.niceness))
 		c.began = time.Now()
 		if err == nil {
 			err = cmd.Start()

@@ -27,7 +27,7 @@ const (
 
 // cold measures reports that nobody has asked for before, one at a time, and where their time goes.
 func (b *bench) cold(ctx context.Context) (_ []table, err error) {
-	market, err := b.startMarket(ctx)
+	market, err := b.startMarket(ctx, b.cpus)
 	if err != nil {
 		return nil, err
 	}

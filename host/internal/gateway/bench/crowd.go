@@ -15,7 +15,7 @@ import (
 
 // crowd measures many who ask for one cold report at once, beside one who asks for another alone.
 func (b *bench) crowd(ctx context.Context) (_ []table, err error) {
-	market, err := b.startMarket(ctx)
+	market, err := b.startMarket(ctx, b.cpus)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ const (
 func children() map[string]func(ctx context.Context, in io.Reader, out io.Writer) error {
 	return map[string]func(context.Context, io.Reader, io.Writer) error{
 		bareArgument: func(ctx context.Context, in io.Reader, _ io.Writer) error { return serveBare(ctx, in) },
-		loopArgument: serveLoop, feedArgument: serveFeed, audienceArgument: attend,
+		loopArgument: serveLoop, feedArgument: serveFeed, audienceArgument: attend, floodArgument: serveFlood,
 	}
 }
 

@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -30,8 +27,8 @@ const (
 // overload measures a warm client while the host is flooded with cold requests of distinct keys, beside the same client
 // without the flood.
 func (b *bench) overload(ctx context.Context) (_ []table, err error) {
-	served, _ := b.halves()
-	market, err := b.startMarket(ctx)
+	served, loading := b.halves()
+	market, err := b.startMarket(ctx, loading)
 	if err != nil {
 		return nil, err
 	}
@@ -55,27 +52,43 @@ func (b *bench) overload(ctx context.Context) (_ []table, err error) {
 	if err := market.forget(ctx); err != nil {
 		return nil, err
 	}
+	// The clients have a processor of their own, so that the figures are the host's. The flood is a program of its own, and nicer, so
+	// that the warm client waits for the host and not for the flood's goroutines.
+	if err := loading.bindProgram(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.cpus.bindProgram()) }()
+	flood, err := b.startFlood(floodPlan{Address: host.address, Paths: paths, Connections: floodConnections, Pace: b.opts.flood}, loading)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, flood.end(grace)) }()
 	var halfAlone, halfBeside, tailAlone, tailBeside, rates, shares, memory []float64
-	var next atomic.Int64
 	for range floodRounds {
 		alone, err := warmClient(ctx, host, path, floodRound)
 		if err != nil {
 			return nil, err
 		}
-		f := host.flood(ctx, paths, &next, b.opts.flood)
+		if err := flood.ask(ctx, true, new(floodReport), patience); err != nil {
+			return nil, err
+		}
 		time.Sleep(floodRound / 10) // Until it has come to its pace.
 		beside, err := warmClient(ctx, host, path, floodRound)
 		if resident, unknown := residentMemory(host.handle.Pid); unknown == nil {
 			memory = append(memory, float64(resident)/1e6)
 		}
-		asked, shed, took := f.end()
-		if err = errors.Join(err, f.err()); err != nil {
+		var report floodReport
+		err = errors.Join(err, flood.ask(ctx, false, &report, 2*patience))
+		if report.Failed != "" {
+			err = errors.Join(err, fmt.Errorf("a connection of the flood ended: %s", report.Failed))
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w; the host said: %s", err, host.said())
 		}
 		halfAlone, tailAlone = append(halfAlone, quantile(alone, 0.5)), append(tailAlone, quantile(alone, 0.99))
 		halfBeside, tailBeside = append(halfBeside, quantile(beside, 0.5)), append(tailBeside, quantile(beside, 0.99))
-		rates = append(rates, float64(asked)/took.Seconds())
-		shares = append(shares, 100*float64(shed)/float64(max(1, asked)))
+		rates = append(rates, float64(report.Asked)/report.Took.Seconds())
+		shares = append(shares, 100*float64(report.Shed)/float64(max(1, report.Asked)))
 	}
 	calls, err := market.calls(ctx)
 	if err != nil {
@@ -140,8 +153,6 @@ func (h *host) coldPaths(ctx context.Context) ([]string, error) {
 
 // warmClient asks for one path for a while, one request after the other, and returns how long each took in milliseconds.
 func warmClient(ctx context.Context, h *host, path string, lasting time.Duration) (took []float64, err error) {
-	runtime.LockOSThread() // It is not to wait for the goroutines of the flood.
-	defer runtime.UnlockOSThread()
 	c, err := connect(ctx, h.address, time.Now().Add(lasting+patience))
 	if err != nil {
 		return nil, err
@@ -157,69 +168,4 @@ func warmClient(ctx context.Context, h *host, path string, lasting time.Duration
 		took = append(took, milliseconds(time.Since(began)))
 	}
 	return took, ctx.Err()
-}
-
-// flood asks for something else each time, at a pace, until it ends.
-type flood struct {
-	began       time.Time
-	stop        context.CancelFunc
-	asking      sync.WaitGroup
-	asked, shed atomic.Int64
-	failed      atomic.Pointer[error]
-}
-
-// flood begins to ask, so many times a second as long as the host answers in time.
-func (h *host) flood(ctx context.Context, paths []string, next *atomic.Int64, pace int) *flood {
-	ctx, stop := context.WithCancel(ctx)
-	f := &flood{began: time.Now(), stop: stop}
-	every := time.Duration(floodConnections) * time.Second / time.Duration(pace)
-	for i := range floodConnections {
-		f.asking.Go(func() {
-			if err := f.ask(ctx, h, paths, next, time.Duration(i)*every/floodConnections, every); err != nil && ctx.Err() == nil {
-				f.failed.CompareAndSwap(nil, &err)
-			}
-		})
-	}
-	return f
-}
-
-// ask asks on one connection.
-func (f *flood) ask(ctx context.Context, h *host, paths []string, next *atomic.Int64, first, every time.Duration) (err error) {
-	c, err := connect(ctx, h.address, time.Now().Add(2*patience))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	for due := time.Now().Add(first); ctx.Err() == nil; due = due.Add(every) {
-		if late := time.Since(due); late < 0 {
-			time.Sleep(-late)
-		} else if late > time.Second {
-			due = time.Now() // It does not make up for what the host could not take.
-		}
-		a, err := c.do(request(h.address, paths[int(next.Add(1))%len(paths)]))
-		if err != nil {
-			return err
-		}
-		f.asked.Add(1)
-		if a.status == http.StatusServiceUnavailable {
-			f.shed.Add(1)
-		}
-	}
-	return nil
-}
-
-// end ends a flood, and returns how much was asked and turned away, and how long it lasted.
-func (f *flood) end() (asked, shed int64, took time.Duration) {
-	asked, shed, took = f.asked.Load(), f.shed.Load(), time.Since(f.began)
-	f.stop()
-	f.asking.Wait()
-	return asked, shed, took
-}
-
-// err is why a connection of the flood ended too early, nil when none did.
-func (f *flood) err() error {
-	if err := f.failed.Load(); err != nil {
-		return *err
-	}
-	return nil
 }

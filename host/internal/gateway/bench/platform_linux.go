@@ -55,6 +55,22 @@ func allowedProcessors() (processors, error) {
 // bindThread keeps the calling thread, and what it forks, to the processors.
 func (p processors) bindThread() error { return p.bind(0) }
 
+// yieldThread makes the calling thread, and what it forks, nicer.
+func yieldThread(by int) error {
+	if by == 0 {
+		return nil
+	}
+	// The system call says 20 less the niceness. The number 0 is this thread.
+	now, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-now+by)
+	}
+	if err != nil {
+		return fmt.Errorf("be nicer by %d: %w", by, err)
+	}
+	return nil
+}
+
 func (p processors) bind(thread int) error {
 	var set unix.CPUSet
 	for _, i := range p {

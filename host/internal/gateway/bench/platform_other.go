@@ -45,6 +45,9 @@ func allowedProcessors() (processors, error) { return nil, nil }
 // bindThread does nothing here.
 func (processors) bindThread() error { return nil }
 
+// yieldThread does nothing here.
+func yieldThread(int) error { return nil }
+
 // bindProgram does nothing here.
 func (processors) bindProgram() error { return nil }
 

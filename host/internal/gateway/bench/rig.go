@@ -159,7 +159,7 @@ type market struct {
 }
 
 // startMarket starts marketsim.
-func (b *bench) startMarket(ctx context.Context) (*market, error) {
+func (b *bench) startMarket(ctx context.Context, cpus processors) (*market, error) {
 	path, err := b.built("marketsim")
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func (b *bench) startMarket(ctx context.Context) (*market, error) {
 		return nil, err
 	}
 	c, err := program{
-		path: path, args: []string{"--listen", address}, env: environment(), cpus: b.cpus, log: b.place(".log"),
+		path: path, args: []string{"--listen", address}, env: environment(), cpus: cpus, log: b.place(".log"),
 	}.start()
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ type crash struct {
 // starts measures how soon hosts are ready and islands are back. Each crash gets a host of its own: an island that crashes
 // again soon is made to wait longer.
 func (b *bench) starts(ctx context.Context) (_ []table, err error) {
-	market, err := b.startMarket(ctx)
+	market, err := b.startMarket(ctx, b.cpus)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ const (
 // warm measures what a report costs that the host has in its own memory, beside the bare server.
 func (b *bench) warm(ctx context.Context) (tables []table, err error) {
 	served, loading := b.halves()
-	market, err := b.startMarket(ctx)
+	market, err := b.startMarket(ctx, b.cpus)
 	if err != nil {
 		return nil, err
 	}
