@@ -106,8 +106,9 @@ chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everyth
 	$(if $(CHAOS),,ISLANDS_CHAOS=full ISLANDS_CHAOS_PROGRAMS=plain $(TOOL)/gotestsum --format testname -- -timeout 20m -count 1 -run '^TestChaosFlood' ./host/internal/e2e)
 
 .PHONY: readme
-readme: build test-deps ## Run the commands of the README
+readme: build test-deps ## Run the commands of the README and of the author's guide
 	.ci/readme README.md
+	.ci/readme sdk/README.md
 
 ##@ Keep in order
 
@@ -143,6 +144,18 @@ check-generate: ## Check that the generated code is what generate writes
 proto-lint: $(TOOL)/buf ## Check the contract in protobuf
 	cd sdk/proto && ../../$(TOOL)/buf lint
 
+.PHONY: proto-breaking
+proto-breaking: $(TOOL)/buf ## Check that the contract has only grown since each frozen minor and the last tag
+	.ci/contract check
+
+.PHONY: freeze
+freeze: $(TOOL)/buf ## Freeze the contract of this minor, when it is released
+	.ci/contract freeze
+
+.PHONY: next-minor
+next-minor: $(TOOL)/buf ## Begin the next minor of the contract, before anything is added
+	.ci/contract next
+
 # The database is on the network. What cannot be asked within ten seconds is not waited for, and says so.
 VULNDB ?= https://vuln.go.dev
 
@@ -170,7 +183,7 @@ cross: ## Check that everything builds elsewhere (CROSS)
 	done
 
 .PHONY: check
-check: tidy build lint check-generate proto-lint govulncheck validate test readme cross ## Everything that must hold before a change lands
+check: tidy build lint check-generate proto-lint proto-breaking govulncheck validate test readme cross ## Everything that must hold before a change lands
 
 .PHONY: tools
 tools: $(TOOLS:%=$(TOOL)/%) ## Build the pinned tools into .tools/bin

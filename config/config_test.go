@@ -76,6 +76,7 @@ var manifests = map[string]sdk.Manifest{
 		Reports: []sdk.ReportSpec{{Name: "crypto-report"}, {Name: "technical-analysis"}},
 	},
 	"newer-source": {Name: "newer-source", Layer: sdk.LayerExternalServices, Protocol: sdk.Protocol{Major: 2}},
+	"older-source": {Name: "older-source", Layer: sdk.LayerExternalServices, Protocol: sdk.Protocol{Major: -1}},
 }
 
 // describe is what process.Describe is to the host.
@@ -87,8 +88,11 @@ func describe(_ context.Context, path, sum string) (sdk.Manifest, error) {
 	if !ok {
 		return sdk.Manifest{}, errors.New("exit status 1")
 	}
-	if m.Protocol.Major == 0 {
+	switch m.Protocol.Major {
+	case 0:
 		m.Protocol.Major = sdk.ProtocolMajor
+	case -1:
+		m.Protocol.Major = sdk.ProtocolMajor - 1
 	}
 	return m, nil
 }

@@ -7,17 +7,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"golang.org/x/sync/errgroup"
@@ -30,7 +29,9 @@ type islandBlock struct {
 	reader
 	binary string         // as the file gives it
 	config hcl.Attributes // of the config block
-	end    hcl.Range      // the config block's line, or the island's
+	// own and inConfig are all that stands in the island's block and in its config block.
+	own, inConfig *hclsyntax.Body
+	end           hcl.Range // the config block's line, or the island's
 	// described is whether the island's manifest is known.
 	described bool
 }
@@ -43,6 +44,9 @@ var (
 	// variableName is what a variable of the environment may be called.
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
+
+// islandSchema is what an island's block consists of.
+var islandSchema = with(attributes("layer", "binary", "sha256", "enabled", "env", "confine", "reads", "writes"), "config", "restart", "health", "limits")
 
 // readIslands reads the island blocks: first what every island has, then all manifests at once, then what each
 // island's own block says.
@@ -79,8 +83,9 @@ func (l *loader) island(block *hcl.Block) {
 		},
 		Health: Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Misses: 3},
 	}
-	r := l.read(block, with(attributes("layer", "binary", "sha256", "enabled", "env", "confine", "reads", "writes"), "config", "restart", "health", "limits"))
+	r := l.read(block, islandSchema)
 	b := &islandBlock{reader: r, end: r.at}
+	b.own, _ = block.Body.(*hclsyntax.Body)
 	if !r.boolean("enabled", &island.Enabled) {
 		island.Enabled = false // Whatever it was to be: not started, and looked at no further.
 	}
@@ -126,6 +131,7 @@ func (l *loader) island(block *hcl.Block) {
 	island.Reads, island.Writes = l.paths(r, "reads"), l.paths(r, "writes")
 
 	if config := r.sub("config"); config != nil {
+		b.inConfig, _ = config.Body.(*hclsyntax.Body)
 		attrs, diags := config.Body.JustAttributes()
 		l.note(diags)
 		b.config, b.end = attrs, config.DefRange
@@ -299,104 +305,14 @@ func (l *loader) acceptable(island *Island, b *islandBlock, err error) bool {
 			"%s does not say what it is: %.500s. Try \"%s describe\".", island.Binary, err.Error(), b.binary)
 		return false
 	}
-	if m.Protocol.Major != sdk.ProtocolMajor {
-		l.problem(b.where("binary"), "Wrong protocol", "%s speaks version %d of the protocol, this host version %d. Build it with the SDK of this host.",
-			island.Binary, m.Protocol.Major, sdk.ProtocolMajor)
+	if err := m.Protocol.Check(sdk.Protocol{Major: sdk.ProtocolMajor, Minor: sdk.ProtocolMinor}); err != nil {
+		l.problem(b.where("binary"), "Wrong protocol", "%s does not go with this host: %v.", b.binary, err)
 		return false
 	}
 	if island.Layer != 0 && m.Layer != island.Layer {
 		l.problem(b.where("layer"), "Wrong layer", "%s says that it belongs to the layer %s. Write: layer = %q", b.binary, m.Layer, m.Layer)
 	}
 	return true
-}
-
-// settings checks an enabled island's config block against its manifest.
-func (l *loader) settings(island *Island, b *islandBlock) {
-	if !island.Enabled {
-		return
-	}
-	island.Settings = map[string]any{}
-	for _, name := range slices.Sorted(maps.Keys(b.config)) {
-		attr := b.config[name]
-		setting, known := island.Manifest.Setting(name)
-		if b.described && !known {
-			l.problem(attr.NameRange, "Unknown setting", "%s has no setting %q.%s", b.binary, name,
-				suggest(name, "settings", settingNames(island.Manifest)))
-			continue
-		}
-		secret := !known || setting.Secret
-		if !secret {
-			l.show(attr.Expr)
-		}
-		v, ok := l.evaluate(attr.Expr, secret)
-		if !ok {
-			island.Settings[name] = nil // Present, so not missing too.
-			continue
-		}
-		if known {
-			v = fromText(v, setting.Type)
-		}
-		value, err := plain(v)
-		if err != nil {
-			l.problem(attr.Expr.Range(), "Wrong type", "%q cannot be used: %v.", name, err)
-			continue
-		}
-		if value == nil {
-			continue
-		}
-		island.Settings[name] = value
-		if secret {
-			l.keepSecret(value)
-		}
-		l.checkSetting(island.Name, setting, known, value, attr)
-	}
-	for _, s := range island.Manifest.Settings {
-		if _, there := island.Settings[s.Name]; s.Required && !there {
-			l.problem(b.end, "Missing setting", "The island %q needs the setting %q. %s", island.Name, s.Name, s.Doc)
-		}
-	}
-}
-
-// checkSetting notes a value that its setting does not take.
-func (l *loader) checkSetting(island string, s sdk.Setting, known bool, value any, attr *hcl.Attribute) {
-	if !known {
-		return
-	}
-	if err := s.Check(value); err != nil {
-		summary := "Wrong type"
-		if s.Type == sdk.DurationSetting {
-			summary = "Bad duration"
-		}
-		l.problem(attr.Expr.Range(), summary, "%q %v.", s.Name, err)
-		return
-	}
-	if s.Required && value == "" {
-		l.problem(attr.Expr.Range(), "Missing setting", "The island %q needs the setting %q, which is empty. %s", island, s.Name, s.Doc)
-	}
-}
-
-// fromText turns a string into the number or truth that its setting wants, because the environment holds strings alone.
-// A string that is neither stays as it is, for the check to refuse.
-func fromText(v cty.Value, t sdk.SettingType) cty.Value {
-	want := map[sdk.SettingType]cty.Type{
-		sdk.IntSetting: cty.Number, sdk.FloatSetting: cty.Number, sdk.BoolSetting: cty.Bool,
-	}[t]
-	if v.IsNull() || v.Type() != cty.String || want == cty.NilType {
-		return v
-	}
-	if converted, err := convert.Convert(v, want); err == nil {
-		return converted
-	}
-	return v
-}
-
-// settingNames lists the settings that a manifest declares.
-func settingNames(m sdk.Manifest) []string {
-	names := make([]string, len(m.Settings))
-	for i, s := range m.Settings {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // fingerprint is a hash of what makes an island's process what it is.

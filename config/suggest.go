@@ -12,13 +12,7 @@ func suggest(name, noun string, there []string) string {
 	if len(there) == 0 {
 		return fmt.Sprintf(" There are no %s.", noun)
 	}
-	best, least := "", max(1, min(len(name)/3, 4))+1
-	for _, candidate := range there {
-		if d := distance(strings.ToLower(name), candidate); d < least {
-			best, least = candidate, d
-		}
-	}
-	if best != "" {
+	if best := closest(name, there); best != "" {
 		return fmt.Sprintf(" Did you mean %q?", best)
 	}
 	shown := slices.Clone(there[:min(len(there), 20)])
@@ -26,6 +20,17 @@ func suggest(name, noun string, there []string) string {
 		shown = append(shown, "…")
 	}
 	return fmt.Sprintf(" The %s are: %s.", noun, strings.Join(shown, ", "))
+}
+
+// closest returns the name that was probably meant, empty when none is close.
+func closest(name string, there []string) string {
+	best, least := "", max(1, min(len(name)/3, 4))+1
+	for _, candidate := range there {
+		if d := distance(strings.ToLower(name), candidate); d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
 }
 
 // distance is how many letters must be inserted, dropped, changed or swapped with their neighbour to make b of a

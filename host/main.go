@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -79,11 +80,21 @@ const defaultConfig = "islands.hcl"
 
 // loadConfig reads a configuration and checks it against the islands' own manifests.
 func loadConfig(path string) (*config.Config, error) {
-	cfg, err := config.Load(path, config.Options{Describe: process.Describe})
+	cfg, err := config.Load(path, config.Options{Describe: descriptions().Describe})
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return cfg, nil
+}
+
+// descriptions remembers what binaries say of themselves among the user's other caches, so that checking a configuration starts
+// nothing but what has changed. A user without a place for caches does without.
+func descriptions() process.Descriptions {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return process.Descriptions{}
+	}
+	return process.Descriptions{Dir: filepath.Join(dir, "service-islands", "manifests")}
 }
 
 func newRun() *cobra.Command {

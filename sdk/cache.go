@@ -30,12 +30,15 @@ type Cache interface {
 
 // Entry is a remembered value.
 type Entry struct {
+	// Key of the value.
 	Key string
 	// Value is opaque to the cache.
 	Value []byte
 	// StoredAt is when the value was loaded.
-	StoredAt   time.Time
+	StoredAt time.Time
+	// FreshUntil is when the value becomes stale.
 	FreshUntil time.Time
+	// StaleUntil is when the value is gone.
 	StaleUntil time.Time
 	// Version is the cache's Version when the load of the value began; 0 fills unconditionally.
 	Version uint64
@@ -43,6 +46,7 @@ type Entry struct {
 
 // Lookup is the answer for one key.
 type Lookup struct {
+	// Found is whether any tier has the key.
 	Found bool
 	// Entry is what was found; of a miss it holds the key alone.
 	Entry Entry
@@ -66,10 +70,13 @@ const (
 // CacheEvent tells a watcher what happened. Version rises by one with each CacheInvalidated and CacheFlushed of one
 // epoch, so that a hole shows; a Hello and a Heartbeat repeat the version last sent.
 type CacheEvent struct {
+	// Type is what happened.
 	Type CacheEventType
 	// Epoch names one life of the cache's process.
-	Epoch    string
-	Version  uint64
+	Epoch string
+	// Version of the cache after the event.
+	Version uint64
+	// Patterns are the keys and globs that were invalidated; of a CacheInvalidated alone.
 	Patterns []string
 	// Shared is whether an L2 is configured that other hosts may change.
 	Shared bool
@@ -100,30 +107,41 @@ type Coordinator interface {
 
 // LeaseRequest names a lease and who wants it.
 type LeaseRequest struct {
-	Name  string
+	// Name of the lease.
+	Name string
+	// Owner who wants it, or has it.
 	Owner string
-	TTL   time.Duration
+	// TTL is how long it is held from now on; not used by Release.
+	TTL time.Duration
 }
 
 // Lease is held until ExpiresAt.
 type Lease struct {
+	// Token rises with every change of owner, and fences what an owner of before still sends.
 	Token     uint64
 	ExpiresAt time.Time
 }
 
 // Message is one entry of a channel's log.
 type Message struct {
+	// Channel that the message belongs to.
 	Channel string
-	ID      string
+	// ID that the log has given it; ids of a channel rise. Empty when it is published.
+	ID string
 	// Token is the publisher's fencing token, 0 for none.
-	Token   uint64
+	Token uint64
+	// Payload is opaque to the coordinator.
 	Payload []byte
 }
 
 // BudgetRequest asks for N of Limit units per Window.
 type BudgetRequest struct {
-	Name   string
-	N      int
-	Limit  int
+	// Name of the budget: hosts that use the same name share it.
+	Name string
+	// N units are asked for, from 1 to Limit.
+	N int
+	// Limit is how many units a window holds.
+	Limit int
+	// Window is how long the units that were taken count.
 	Window time.Duration
 }

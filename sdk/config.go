@@ -28,7 +28,8 @@ const (
 // Setting is one attribute that an island's config block may hold.
 type Setting struct {
 	// Name in snake case.
-	Name string      `json:"name"`
+	Name string `json:"name"`
+	// Type of the value.
 	Type SettingType `json:"type"`
 	// Default as islands.hcl would write it, such as "30s" or "true"; a list is written as JSON. Empty with Required.
 	Default string `json:"default"`
@@ -103,6 +104,9 @@ type Config struct {
 	// Values of the config block, as JSON would hold them: string, bool, json.Number or float64, []any. Settings that the
 	// block leaves out are absent; Decode fills in their defaults.
 	Values map[string]any
+	// Protocol that the host and the island have in common: the minor is the lower of theirs. An island that can do without
+	// what a later minor added looks here whether the host knows it. Zero where no host calls, as in a test of its own.
+	Protocol Protocol
 	// Logger of the island; never nil when the host calls. What is logged with a call's context carries its request id.
 	Logger *slog.Logger
 }

@@ -56,10 +56,30 @@
 //
 // # Versions
 //
-// [ProtocolMajor] is the version of the protobuf package and of the handshake: it changes when something is taken away,
-// which is never planned. [ProtocolMinor] counts additions. An island built with an older minor runs under a newer
-// host and the other way round; each side ignores what it does not know.
+// A version of the contract is a major and a minor, [Protocol]. This SDK speaks [ProtocolMajor] and [ProtocolMinor].
 //
+// The major is that of the handshake and of the protobuf package (islands.v1). It changes when something is taken away or means
+// something else, which is not planned. Host and island have the same major or do not start: neither guesses. Who is behind and
+// how to upgrade it is said by "islands validate", which reads the major in what "describe" prints, and again by the
+// handshake, for a binary that was exchanged ([Protocol.Check]). A host speaks one major, so all islands of a host change with it.
+//
+// Minors only add: a field, a role, a call, a kind of failure, an attribute of a setting. What is there keeps its name, number,
+// type and meaning, and an absent field means what it meant before there was one. So any two minors of a major go together:
+// an island built years ago runs under a host of today, and the other way round; nobody rebuilds anything because the host
+// was upgraded. Each side ignores what it does not know, and asks for no more than the other one can:
+//
+//   - The island says its minor in its manifest, and the host goes by roles and fields that are there.
+//   - The host says its minor in Initialize. The island works with the lower of the two, which it finds in [Config].Protocol.
+//
+// The Go API follows the major: within it, names in this package and those below are added and never taken away. Interfaces
+// do not grow; what is new is an interface, and a [Role], of its own.
+//
+// This is how it is kept. Each released minor is frozen in proto/released, and "make check" compares the contract with every one
+// of them and with the last tag (buf breaking). The SDK of the previous minor is kept whole in process/testdata/previous; the tests
+// build an island and a host from it, and run each with the other half of today. Who adds to the contract begins with
+// "make next-minor", writes "Since 1.N" beside what is new, and says here what it is and what the other side does without it.
+//
+//   - 1.0: the first.
 //   - 1.1: candles in streams ([StreamRequest].Candles, [QuoteBatch].Candles). An island of 1.0 streams quotes alone.
 //   - 1.2: islands that must be stopped before their successor begins ([Manifest].StopFirst). A host of 1.1 starts the
 //     successor first, or stops first whatever the island says.

@@ -47,6 +47,7 @@ func (k Kind) Error() string { return k.String() }
 
 // Error is a failure that keeps its meaning across a process boundary.
 type Error struct {
+	// Kind is why the call did not succeed.
 	Kind Kind
 	// Message in lower case, naming the thing, the value and the way out, the cause's text included. No secret.
 	Message string

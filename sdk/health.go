@@ -52,6 +52,7 @@ func Worst(statuses ...Status) Status {
 // Health is how an island is. What is not configured is ok. An upstream that is down makes a source degraded, which
 // never restarts it.
 type Health struct {
+	// Status of the island as a whole.
 	Status Status `json:"status"`
 	// Reason in a short sentence, empty when ok. It is shown to anonymous clients: no path, address or secret.
 	Reason string `json:"reason"`
@@ -62,8 +63,10 @@ type Health struct {
 // Part is one part of an island with its own status.
 type Part struct {
 	// Name such as "l2" or "upstream"; unique within the island.
-	Name   string `json:"name"`
+	Name string `json:"name"`
+	// Status of the part.
 	Status Status `json:"status"`
+	// Reason in a short sentence, empty when ok, as that of Health.
 	Reason string `json:"reason"`
 	// Details are figures and words worth showing. Values are string, bool, float64, or integers that a float64 holds.
 	Details map[string]any `json:"details,omitempty"`

@@ -124,7 +124,7 @@ func RolesOf(island IslandComponent) []Role {
 }
 
 // Protocol versions of this SDK. The major is also the version of the protobuf package and of go-plugin's handshake;
-// minors only ever add; the package's documentation lists what each one added.
+// minors only ever add; the package's documentation lists what each one added, under Versions.
 const (
 	ProtocolMajor = 1
 	ProtocolMinor = 2
@@ -156,9 +156,38 @@ type Manifest struct {
 
 // Protocol is a version of the contract.
 type Protocol struct {
+	// Major is that of the handshake: both sides have the same one, or do not talk at all.
 	Major int `json:"major"`
+	// Minor counts what was added within the major, from 0.
 	Minor int `json:"minor"`
 }
+
+// String returns the version as "1.2".
+func (p Protocol) String() string { return fmt.Sprintf("%d.%d", p.Major, p.Minor) }
+
+// Common returns what two sides of the same major both know: the lower minor of the two.
+func (p Protocol) Common(other Protocol) Protocol {
+	return Protocol{Major: p.Major, Minor: min(p.Minor, other.Minor)}
+}
+
+// Check reports whether an island that speaks p can live under a host that speaks host. Minors never matter. The
+// InvalidArgument error for another major says which of the two is behind, and how to upgrade it.
+func (p Protocol) Check(host Protocol) error {
+	switch {
+	case p.Major == host.Major:
+		return nil
+	case p.Major > host.Major:
+		return Errorf(InvalidArgument, "it speaks protocol %d and this host protocol %d: upgrade the host to one that speaks "+
+			"protocol %[1]d, or use a release of the island that was built for protocol %[2]d", p.Major, host.Major)
+	default:
+		return Errorf(InvalidArgument, "it speaks protocol %d and this host protocol %d: upgrade the island to a release for protocol "+
+			"%[2]d, or build it anew with the SDK of this host (in Go: go get %[3]s at the version that \"islands version\" prints; "+
+			"in other languages: stubs from sdk/proto/islands/v%[2]d)", p.Major, host.Major, modulePath)
+	}
+}
+
+// modulePath is what authors require in their go.mod.
+const modulePath = "github.com/service-islands/islands"
 
 // Has reports whether the island offers a role.
 func (m Manifest) Has(role Role) bool { return slices.Contains(m.Roles, role) }

@@ -85,24 +85,39 @@ type Asset struct {
 
 // Quote is what one asset is worth now. Changes are in percent; money is in VsCurrency.
 type Quote struct {
-	ID         string `json:"id"`
-	Symbol     string `json:"symbol"`
+	// ID is that of the asset that was asked for; it may be empty.
+	ID string `json:"id"`
+	// Symbol is that of the asset that was asked for, in lower case.
+	Symbol string `json:"symbol"`
+	// Name for people; may be empty.
 	Name       string `json:"name"`
 	VsCurrency string `json:"vs_currency"` // lower case, such as "usd"
-	Price      Number `json:"price"`
-	Change1h   Number `json:"change_1h"`
-	Change24h  Number `json:"change_24h"`
-	Change7d   Number `json:"change_7d"`
-	Change30d  Number `json:"change_30d"`
-	Change1y   Number `json:"change_1y"`
-	High24h    Number `json:"high_24h"`
-	Low24h     Number `json:"low_24h"`
-	Volume24h  Number `json:"volume_24h"` // in VsCurrency
-	MarketCap  Number `json:"market_cap"`
-	Rank       int    `json:"rank"` // 0 when unknown
-	Supply     Supply `json:"supply"`
-	ATH        Mark   `json:"ath"`
-	ATL        Mark   `json:"atl"`
+	// Price of one unit of the asset, in VsCurrency.
+	Price Number `json:"price"`
+	// Change1h and the others are by how much the price has changed since then, in percent of the price then.
+	Change1h Number `json:"change_1h"`
+	// Change24h since a day ago.
+	Change24h Number `json:"change_24h"`
+	// Change7d since a week ago.
+	Change7d Number `json:"change_7d"`
+	// Change30d since thirty days ago.
+	Change30d Number `json:"change_30d"`
+	// Change1y since a year ago.
+	Change1y Number `json:"change_1y"`
+	// High24h is the highest price of the last 24 hours, in VsCurrency.
+	High24h Number `json:"high_24h"`
+	// Low24h is the lowest price of the last 24 hours, in VsCurrency.
+	Low24h    Number `json:"low_24h"`
+	Volume24h Number `json:"volume_24h"` // in VsCurrency
+	// MarketCap is the price of all units in circulation, in VsCurrency.
+	MarketCap Number `json:"market_cap"`
+	Rank      int    `json:"rank"` // 0 when unknown
+	// Supply is how much of the asset there is.
+	Supply Supply `json:"supply"`
+	// ATH is the highest price ever.
+	ATH Mark `json:"ath"`
+	// ATL is the lowest price ever.
+	ATL Mark `json:"atl"`
 	// Source is the name of the island that gave the quote.
 	Source string `json:"source"`
 	// AsOf is when the upstream last changed the quote, UTC.
@@ -113,14 +128,18 @@ type Quote struct {
 
 // Supply is how much of an asset there is, in units of the asset.
 type Supply struct {
-	Circulating           Number `json:"circulating"`
-	Total                 Number `json:"total"`
+	// Circulating is what is in the hands of people.
+	Circulating Number `json:"circulating"`
+	// Total is what there is, what is locked included.
+	Total Number `json:"total"`
+	// Max is what there can ever be.
 	Max                   Number `json:"max"`
 	FullyDilutedValuation Number `json:"fully_diluted_valuation"` // in the quote's currency
 }
 
 // Mark is an extreme price and when it was reached; the zero Date is unknown.
 type Mark struct {
+	// Price at the mark, in the currency of the quote.
 	Price  Number    `json:"price"`
 	Date   time.Time `json:"date"`
 	Change Number    `json:"change"` // in percent, from the mark to now
@@ -182,42 +201,54 @@ func (i Interval) Duration() time.Duration {
 type Candle struct {
 	// OpenTime is the start of the interval, UTC, aligned to it.
 	OpenTime time.Time `json:"open_time"`
-	Open     Number    `json:"open"`
-	High     Number    `json:"high"`
-	Low      Number    `json:"low"`
-	Close    Number    `json:"close"`
-	Volume   Number    `json:"volume"` // in units of the asset
+	// Open, High, Low and Close are prices in the quote currency of the run.
+	Open   Number `json:"open"`
+	High   Number `json:"high"`
+	Low    Number `json:"low"`
+	Close  Number `json:"close"`
+	Volume Number `json:"volume"` // in units of the asset
 	// Closed is false for the candle that still moves.
 	Closed bool `json:"closed"`
 }
 
 // Candles is a run of candles of one asset, oldest first, without duplicates.
 type Candles struct {
-	ID         string   `json:"id"`
-	Symbol     string   `json:"symbol"`
-	Interval   Interval `json:"interval"`
-	VsCurrency string   `json:"vs_currency"`
+	// ID and Symbol are those of the asset that was asked for.
+	ID     string `json:"id"`
+	Symbol string `json:"symbol"`
+	// Interval of each candle.
+	Interval Interval `json:"interval"`
+	// VsCurrency of the prices, lower case, such as "usd".
+	VsCurrency string `json:"vs_currency"`
 	// Source is the name of the island that gave the candles.
 	Source string `json:"source"`
 	// AsOf is how recent the candles are, UTC: when the source was asked, or the newest stamp of what it served if that is
 	// older.
-	AsOf  time.Time `json:"as_of"`
-	Items []Candle  `json:"candles"`
+	AsOf time.Time `json:"as_of"`
+	// Items are the candles, oldest first.
+	Items []Candle `json:"candles"`
 	// Note says what a reader should know, such as that there are closes only. May be empty.
 	Note string `json:"note,omitempty"`
 }
 
 // Global is the state of the whole market.
 type Global struct {
-	VsCurrency         string            `json:"vs_currency"`
-	MarketCap          Number            `json:"market_cap"`
+	// VsCurrency of the money, lower case, such as "usd".
+	VsCurrency string `json:"vs_currency"`
+	// MarketCap of all assets, in VsCurrency.
+	MarketCap Number `json:"market_cap"`
+	// Volume24h of all markets in the last 24 hours, in VsCurrency.
 	Volume24h          Number            `json:"volume_24h"`
 	MarketCapChange24h Number            `json:"market_cap_change_24h"` // in percent
 	Dominance          map[string]Number `json:"dominance"`             // symbol → percent of MarketCap
-	ActiveAssets       int               `json:"active_assets"`
-	Markets            int               `json:"markets"`
-	Source             string            `json:"source"`
-	AsOf               time.Time         `json:"as_of"`
+	// ActiveAssets is how many assets are traded, 0 when unknown.
+	ActiveAssets int `json:"active_assets"`
+	// Markets is how many there are, 0 when unknown.
+	Markets int `json:"markets"`
+	// Source is the name of the island that gave the figures.
+	Source string `json:"source"`
+	// AsOf is when the upstream last changed them, UTC.
+	AsOf time.Time `json:"as_of"`
 }
 
 // Sentiment is how greedy or fearful the market feels.
@@ -225,7 +256,9 @@ type Sentiment struct {
 	// Value from 0 (fear) to 100 (greed).
 	Value Number `json:"value"`
 	// Label in the source's own words, such as "Extreme Fear".
-	Label  string    `json:"label"`
-	Source string    `json:"source"`
-	AsOf   time.Time `json:"as_of"`
+	Label string `json:"label"`
+	// Source is the name of the island that gave the value.
+	Source string `json:"source"`
+	// AsOf is when the upstream last changed it, UTC.
+	AsOf time.Time `json:"as_of"`
 }

@@ -19,10 +19,12 @@ type Metrics []Metric
 type Metric struct {
 	// Name in snake case with its unit at the end and, for counters, "_total" last, such as "upstream_calls_total" or
 	// "call_duration_seconds". The host adds the prefix "islands_" and the labels island and layer.
-	Name string     `json:"name"`
+	Name string `json:"name"`
+	// Type of the values.
 	Type MetricType `json:"type"`
 	// Unit in full, such as "seconds" or "bytes"; empty for plain counts.
 	Unit string `json:"unit"`
+	// Help in one sentence, for people.
 	Help string `json:"help"`
 	// Samples, at most one per set of labels. Keep the number of label values bounded.
 	Samples []Sample `json:"samples"`
@@ -30,6 +32,7 @@ type Metric struct {
 
 // Sample is one value of a metric.
 type Sample struct {
+	// Labels that tell the sample from others of the metric; nil for none.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Value of a counter or gauge.
 	Value float64 `json:"value"`
@@ -39,16 +42,20 @@ type Sample struct {
 
 // Histogram counts observations.
 type Histogram struct {
-	Count uint64  `json:"count"`
-	Sum   float64 `json:"sum"`
+	// Count of all observations.
+	Count uint64 `json:"count"`
+	// Sum of all observations, in the unit of the metric.
+	Sum float64 `json:"sum"`
 	// Buckets in rising order of UpperBound; each count includes the buckets before it.
 	Buckets []Bucket `json:"buckets"`
 }
 
 // Bucket counts the observations at or below UpperBound.
 type Bucket struct {
+	// UpperBound is the largest value that the bucket counts, in the unit of the metric.
 	UpperBound float64 `json:"le"`
-	Count      uint64  `json:"count"`
+	// Count of the observations at or below UpperBound, those of the buckets before included.
+	Count uint64 `json:"count"`
 }
 
 // Counter is a metric of one unlabelled counter.

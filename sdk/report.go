@@ -21,14 +21,18 @@ type ReportSpec struct {
 	Name string `json:"name"`
 	// Formats it is made in, such as "json", "md" and "html".
 	Formats []string `json:"formats"`
-	Needs   Needs    `json:"needs"`
+	// Needs are what the host hands over with the request.
+	Needs Needs `json:"needs"`
 }
 
 // Needs is what the host fetches before it asks for a report. A need that cannot be met is handed over as nil, with a
 // warning.
 type Needs struct {
-	Quote     bool `json:"quote"`
-	Global    bool `json:"global"`
+	// Quote of the asset.
+	Quote bool `json:"quote"`
+	// Global state of the market.
+	Global bool `json:"global"`
+	// Sentiment of the market.
 	Sentiment bool `json:"sentiment"`
 	// DailyCandles is how many daily candles are wanted, 0 for none.
 	DailyCandles int `json:"daily_candles"`
@@ -41,7 +45,8 @@ type ReportRequest struct {
 	// Report is the name of the kind of report.
 	Report string
 	// Asset as it was resolved.
-	Asset      Asset
+	Asset Asset
+	// VsCurrency of all money, lower case, such as "usd".
 	VsCurrency string
 	// Now is the report's time: what is closed and how old things are is judged by it alone.
 	Now time.Time
@@ -49,9 +54,13 @@ type ReportRequest struct {
 	ResolvedFrom string
 	// Ambiguous lists the other assets of the same symbol, highest market capitalisation first.
 	Ambiguous []Asset
-	Quote     *Quote
-	Candles   *Candles
-	Global    *Global
+	// Quote of the asset; nil when it is not needed or not to be had.
+	Quote *Quote
+	// Candles of the asset, daily ones; nil when they are not needed or not to be had.
+	Candles *Candles
+	// Global state of the market; nil when it is not needed or not to be had.
+	Global *Global
+	// Sentiment of the market; nil when it is not needed or not to be had.
 	Sentiment *Sentiment
 	// CrossCheck holds the same quote from other sources.
 	CrossCheck []Quote
@@ -63,15 +72,18 @@ type ReportRequest struct {
 
 // Report is a finished report, the same content in each format.
 type Report struct {
+	// Documents, one for each format of the ReportSpec.
 	Documents []Document
 }
 
 // Document is a report in one format.
 type Document struct {
+	// Format is one of those of the ReportSpec, such as "json".
 	Format string
 	// ContentType such as "application/json".
 	ContentType string
-	Body        []byte
+	// Body is the whole document, at most 16 MiB with all others of the report.
+	Body []byte
 }
 
 // Document returns the report in a format.

@@ -19,9 +19,11 @@ type QuoteSource interface {
 
 // QuotesRequest asks for quotes, at most 250 at once.
 type QuotesRequest struct {
+	// Assets whose quotes are wanted, 1 to 250.
 	Assets     []Asset
 	VsCurrency string // lower case, such as "usd"
-	Retries    int
+	// Retries is how often to try again within the deadline, 0 to 3.
+	Retries int
 }
 
 // CandleSource answers how a price moved.
@@ -32,31 +34,40 @@ type CandleSource interface {
 
 // CandlesRequest asks for the newest candles of one asset.
 type CandlesRequest struct {
-	Asset      Asset
+	// Asset whose candles are wanted.
+	Asset Asset
+	// VsCurrency of the prices, lower case, such as "usd".
 	VsCurrency string
-	Interval   Interval
-	Limit      int // 1 to 1000
-	Retries    int
+	// Interval of the candles; Unsupported where the source does not have it.
+	Interval Interval
+	Limit    int // 1 to 1000
+	// Retries is how often to try again within the deadline, 0 to 3.
+	Retries int
 }
 
 // GlobalSource answers how the whole market is.
 type GlobalSource interface {
+	// Global returns the state of the whole market as it is now.
 	Global(ctx context.Context, req GlobalRequest) (Global, error)
 }
 
 // GlobalRequest asks for the state of the whole market.
 type GlobalRequest struct {
+	// VsCurrency of the money, lower case, such as "usd"; Unsupported where the source does not have it.
 	VsCurrency string
-	Retries    int
+	// Retries is how often to try again within the deadline, 0 to 3.
+	Retries int
 }
 
 // SentimentSource answers how the market feels.
 type SentimentSource interface {
+	// Sentiment returns how the market feels now.
 	Sentiment(ctx context.Context, req SentimentRequest) (Sentiment, error)
 }
 
 // SentimentRequest asks how the market feels.
 type SentimentRequest struct {
+	// Retries is how often to try again within the deadline, 0 to 3.
 	Retries int
 }
 
@@ -70,6 +81,7 @@ type CatalogueSource interface {
 
 // CatalogueRequest asks for every asset.
 type CatalogueRequest struct {
+	// Retries is how often to try again within the deadline, 0 to 3.
 	Retries int
 }
 
@@ -83,7 +95,9 @@ type StreamSource interface {
 
 // StreamRequest says what to stream.
 type StreamRequest struct {
-	Assets     []Asset
+	// Assets whose quotes are wanted.
+	Assets []Asset
+	// VsCurrency of the prices, lower case, such as "usd".
 	VsCurrency string
 	// Candles asks for the one-minute candles too, as they close. A source that has none to stream ignores it.
 	Candles bool
@@ -92,7 +106,8 @@ type StreamRequest struct {
 // QuoteBatch is what changed since the batch before. One with neither quotes nor candles is a heartbeat.
 type QuoteBatch struct {
 	// Seq counts batches of one stream from 1 without a hole.
-	Seq    uint64
+	Seq uint64
+	// Quotes that have changed, one for each asset at most.
 	Quotes []Quote
 	// Candles are closed candles of the assets asked for, each series of one asset and interval; only with
 	// StreamRequest.Candles. A stream brings each candle once, oldest first. Holes are possible, such as while its upstream

@@ -29,7 +29,9 @@ type Store interface {
 // HistoryRequest asks for stored quotes with From <= AsOf < To. A zero To means no upper bound; with any
 // other, From >= To gives an empty page.
 type HistoryRequest struct {
-	Symbol     string
+	// Symbol in lower case, such as "btc".
+	Symbol string
+	// VsCurrency of the quotes, lower case, such as "usd".
 	VsCurrency string
 	From       time.Time
 	To         time.Time
@@ -40,6 +42,7 @@ type HistoryRequest struct {
 
 // HistoryPage is a page of stored quotes, oldest first.
 type HistoryPage struct {
+	// Quotes of the page, oldest first, at most Limit.
 	Quotes []Quote
 	// Next is the cursor of the page that follows, empty after the last.
 	Next string

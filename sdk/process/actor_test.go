@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,10 +31,14 @@ func become() bool {
 	switch role := os.Getenv(roleVariable); {
 	case role == "host":
 		beHost()
-	case role == "island of tomorrow":
+	case role == "island of tomorrow", role == "island of yesterday":
+		major := uint(sdk.ProtocolMajor + 1)
+		if role == "island of yesterday" {
+			major = sdk.ProtocolMajor - 1
+		}
 		plugin.Serve(&plugin.ServeConfig{
 			HandshakeConfig: plugin.HandshakeConfig{
-				ProtocolVersion: sdk.ProtocolMajor + 1, MagicCookieKey: "SERVICE_ISLANDS_ISLAND", MagicCookieValue: os.Getenv("SERVICE_ISLANDS_ISLAND"),
+				ProtocolVersion: major, MagicCookieKey: "SERVICE_ISLANDS_ISLAND", MagicCookieValue: os.Getenv("SERVICE_ISLANDS_ISLAND"),
 			},
 			Plugins: plugin.PluginSet{}, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
 		})
@@ -41,6 +46,10 @@ func become() bool {
 		if err := os.Unsetenv("ISLANDS_LIFELINE_FD"); err == nil {
 			process.Serve(actorManifest(), &actor{})
 		}
+	case strings.HasPrefix(filepath.Base(os.Args[0]), "numbered"):
+		manifest := actorManifest()
+		manifest.Version = fmt.Sprintf("1.0.%d", os.Getpid())
+		process.Serve(manifest, &actor{})
 	case role == "by hand", os.Getenv("SERVICE_ISLANDS_ISLAND") != "", len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test."):
 		process.Serve(actorManifest(), &actor{})
 	default:
@@ -52,6 +61,7 @@ func become() bool {
 func actorManifest() sdk.Manifest {
 	return sdk.Manifest{
 		Name: "actor", Version: "1.2.3", Layer: sdk.LayerInfrastructure, Description: "Does what it is told.", Settings: sdk.SettingsOf(actorSettings{}),
+		StopFirst: true,
 	}
 }
 
@@ -160,6 +170,8 @@ func (a *actor) Recall(ctx context.Context, keys []string) ([]sdk.Entry, error) 
 		return answer(fmt.Sprint(os.Getuid(), os.Geteuid(), os.Getgid(), groups, err))
 	case "temporary":
 		return answer(os.TempDir())
+	case "protocol":
+		return answer(a.cfg.Protocol.String())
 	case "pid":
 		return answer(fmt.Sprint(os.Getpid()))
 	case "grandchild":

@@ -41,6 +41,9 @@
 //     below /proc/self/fd; the runner tells go-plugin where that really is. So it is with its temporary files, which its own
 //     children do not find for that reason. What the host has not made for the island, it does not give away: whoever runs the
 //     host does that, and until then the island is of the host's user, and Applied says why.
+//   - What a binary says of itself is remembered by its checksum (descriptions.go), so that checking a configuration starts nothing
+//     but what has changed. Who could write to that memory could make a secret setting a public one, so it has to be its
+//     user's alone.
 //   - A debugger (debugger.go) is executed in the place of the program, and starts it. What it prints before the handshake goes to the
 //     log; the island leaves itself readable, and keepalive is off, because a process at a breakpoint answers no ping.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.

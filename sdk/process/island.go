@@ -85,7 +85,9 @@ type LaunchOptions struct {
 
 // Exit is how a process ended.
 type Exit struct {
-	At     time.Time
+	// At is when the process was found to have ended.
+	At time.Time
+	// Uptime from its start to its end.
 	Uptime time.Duration
 	// Code is the exit status, -1 when a signal ended the process.
 	Code int

@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -231,8 +233,7 @@ func (e *StartError) Unwrap() error { return e.Err }
 func (p *Process) explain(path string, cause error) error {
 	switch text := cause.Error(); {
 	case strings.Contains(text, "incompatible API version"):
-		return sdk.Errorf(sdk.InvalidArgument, "%s speaks another protocol major than this host, which speaks %d: upgrade the older of the two (%w)",
-			path, sdk.ProtocolMajor, cause)
+		return otherMajor(path, cause)
 	case strings.Contains(text, "Unrecognized remote plugin message"):
 		return sdk.Errorf(sdk.Unavailable, "%s did not shake hands: %s%s", path, p.runner.diagnose(), p.lastWords())
 	case errors.Is(cause, context.Canceled):
@@ -242,6 +243,21 @@ func (p *Process) explain(path string, cause error) error {
 	default:
 		return sdk.Errorf(sdk.Unavailable, "start %s: %w%s", path, cause, p.lastWords())
 	}
+}
+
+// pluginVersion is how go-plugin tells the version of a handshake that it refuses.
+var pluginVersion = regexp.MustCompile(`Plugin version: (\d+)`)
+
+// otherMajor says of an island that shook hands with another major which side is to be upgraded, and how.
+func otherMajor(path string, cause error) error {
+	ours := sdk.Protocol{Major: sdk.ProtocolMajor, Minor: sdk.ProtocolMinor}
+	if found := pluginVersion.FindStringSubmatch(cause.Error()); found != nil {
+		if major, err := strconv.Atoi(found[1]); err == nil && major != ours.Major {
+			return sdk.Errorf(sdk.InvalidArgument, "%s: %w", path, sdk.Protocol{Major: major}.Check(ours))
+		}
+	}
+	return sdk.Errorf(sdk.InvalidArgument, "%s speaks another protocol major than this host, which speaks %d: upgrade the older of the two (%w)",
+		path, sdk.ProtocolMajor, cause)
 }
 
 // lastWords is the end of what the process wrote to its standard error, for an error message.

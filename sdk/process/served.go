@@ -140,7 +140,10 @@ func (s *served) Initialize(ctx context.Context, req *pb.InitializeRequest) (*pb
 	if again {
 		return nil, sdk.Errorf(sdk.InvalidArgument, "Initialize was called twice")
 	}
-	if err := s.island.Initialize(ctx, sdk.Config{Name: req.GetName(), Values: values, Logger: s.logger}); err != nil {
+	ours := sdk.Protocol{Major: sdk.ProtocolMajor, Minor: sdk.ProtocolMinor}
+	common := ours.Common(sdk.Protocol{Major: sdk.ProtocolMajor, Minor: max(0, int(req.GetProtocolMinor()))})
+	err := s.island.Initialize(ctx, sdk.Config{Name: req.GetName(), Values: values, Protocol: common, Logger: s.logger})
+	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

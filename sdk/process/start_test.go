@@ -53,9 +53,13 @@ func TestBinariesThatAreNoIslands(t *testing.T) {
 		"fails at once":      {path: script(t, "echo it is all wrong >&2; exit 3"), kind: sdk.Unavailable, words: []string{"it is all wrong"}},
 		"prints other words": {path: script(t, "echo hello; exec sleep 60"), kind: sdk.Unavailable, words: []string{"did not shake hands"}},
 		"says nothing":       {path: script(t, "exec sleep 60"), kind: sdk.Unavailable, words: []string{"start"}},
-		"another protocol": {
+		"a newer protocol": {
 			path: executable(t), env: map[string]string{roleVariable: "island of tomorrow"}, kind: sdk.InvalidArgument,
-			words: []string{"speaks another protocol major", "upgrade"},
+			words: []string{"it speaks protocol 2 and this host protocol 1: upgrade the host to one that speaks protocol 2"},
+		},
+		"an older protocol": {
+			path: executable(t), env: map[string]string{roleVariable: "island of yesterday"}, kind: sdk.InvalidArgument,
+			words: []string{"it speaks protocol 0 and this host protocol 1: upgrade the island", "go get github.com/service-islands/islands"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -66,7 +66,8 @@ type Limit struct {
 // Request is one GET.
 type Request struct {
 	// Path below the base URL, escaped, with a leading slash.
-	Path  string
+	Path string
+	// Query of the URL; nil for none.
 	Query url.Values
 	// Fixed is true for a path that exists whatever is asked for, such as that of a list: what would be NotFound is
 	// BadUpstream then, because it is the base URL that is wrong.

@@ -179,7 +179,7 @@ func TestChaosHostileProcesses(t *testing.T) {
 		{name: "babble", begin: "babble", cause: "start", says: []string{"did not shake hands"}},
 		{name: "binary", begin: "binary", cause: "start", says: []string{"did not shake hands"}},
 		{name: "elsewhere", begin: "elsewhere", cause: "start", says: []string{"start "}},
-		{name: "old", begin: "old protocol", cause: "configuration", says: []string{"another protocol"}},
+		{name: "old", begin: "old protocol", cause: "configuration", says: []string{"it speaks protocol 0 and this host protocol 1: upgrade the island"}},
 		{name: "exit", begin: "exit", cause: "start", says: []string{"status 3", "out of order"}},
 		{name: "misnamed", begin: "another name", cause: "configuration", says: []string{`"cache"`}},
 		{name: "misplaced", begin: "another layer", cause: "configuration", says: []string{"infrastructure"}},

@@ -100,7 +100,7 @@ func TestSwap(t *testing.T) {
 	}
 	says := map[string]string{
 		"broken": "out of order", "no program": "there is no binary", "another island": `is the island "cache"`,
-		"older protocol": "another protocol", "checksum": "has the sha256",
+		"older protocol": "upgrade the island", "checksum": "has the sha256",
 	}
 	for name, args := range refused {
 		t.Run(name, func(t *testing.T) {

@@ -109,11 +109,10 @@ func (g *generation) proven(ctx context.Context, every Health) *failedStart {
 
 // checkManifest compares what an island says it is with what it should be.
 func checkManifest(spec *Spec, m sdk.Manifest) error {
+	if err := m.Protocol.Check(sdk.Protocol{Major: sdk.ProtocolMajor, Minor: sdk.ProtocolMinor}); err != nil {
+		return err
+	}
 	switch {
-	case m.Protocol.Major > sdk.ProtocolMajor:
-		return sdk.Errorf(sdk.InvalidArgument, "it speaks protocol %d and this host %d: upgrade the host", m.Protocol.Major, sdk.ProtocolMajor)
-	case m.Protocol.Major < sdk.ProtocolMajor:
-		return sdk.Errorf(sdk.InvalidArgument, "it speaks protocol %d and this host %d: upgrade the island", m.Protocol.Major, sdk.ProtocolMajor)
 	case m.Name != spec.Kind:
 		return sdk.Errorf(sdk.InvalidArgument, "its binary %s is the island %q, not %q", spec.Path, m.Name, spec.Kind)
 	case m.Layer != spec.Layer:

@@ -682,7 +682,7 @@ type InitializeRequest struct {
 	// Settings as a JSON object; absent settings take their defaults. Durations are strings such as "30s", sizes strings
 	// such as "64MiB" or numbers of bytes.
 	SettingsJson string `protobuf:"bytes,2,opt,name=settings_json,json=settingsJson,proto3" json:"settings_json,omitempty"`
-	// Minor of the host's protocol.
+	// Minor of the host's protocol. The island works with the lower of this and its own.
 	ProtocolMinor int32 `protobuf:"varint,3,opt,name=protocol_minor,json=protocolMinor,proto3" json:"protocol_minor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -52,6 +53,9 @@ func behaves(how string) bool {
 // secret is what this island was told to keep.
 var secret atomic.Pointer[string]
 
+// logger is the one that the host has given.
+var logger atomic.Pointer[slog.Logger]
+
 // leak is the error of a call to an upstream that cannot be reached, which names all of its URL, as those of net/http do.
 func leak() error {
 	key := secret.Load()
@@ -71,6 +75,7 @@ func (p *plain) Initialize(_ context.Context, cfg sdk.Config) error {
 	}
 	key := string(p.set.Secret)
 	secret.Store(&key)
+	logger.Store(cfg.Logger)
 	if behaves("leaks at once") {
 		return leak()
 	}

@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -88,6 +90,15 @@ func obey() {
 		case "shout":
 			shout()
 			tell("shouted")
+		case "speak": // In every way that an author may.
+			fmt.Println("printed to stdout")
+			fmt.Fprintln(os.Stderr, "printed to stderr")
+			log.Print("logged by package log")
+			slog.Warn("logged by slog's default")
+			if logger := logger.Load(); logger != nil {
+				logger.Warn("logged by the logger of the SDK", "attempt", 3)
+			}
+			tell("spoken")
 		case "levels":
 			for _, line := range []string{
 				`{"@level":3}`, `{"@level":{},"@message":[1]}`, `{"level":7,"msg":null}`, `{"level":"INFO","msg":3}`, `{`, "\x00\xff\xfe", `null`, `[]`,

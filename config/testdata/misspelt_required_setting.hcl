@@ -1,0 +1,7 @@
+island "sqlite-store" {
+  layer  = "infrastructure"
+  binary = "plugins/sqlite-store"
+  config {
+    paht = "data/islands.db"
+  }
+}

@@ -1,0 +1,4 @@
+island "coingecko-source" {
+  layer  = "external_services"
+  binary = "plugins/older-source"
+}

@@ -1,0 +1,5 @@
+island "postgres-store" {
+  layer  = "infrastructure"
+  binary = "plugins/postgres-store"
+  url    = "hunter2"
+}

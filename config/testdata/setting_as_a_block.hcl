@@ -1,0 +1,9 @@
+island "binance-source" {
+  layer  = "external_services"
+  binary = "plugins/binance-source"
+  config {
+    symbols {
+      pair = "BTCUSDT"
+    }
+  }
+}

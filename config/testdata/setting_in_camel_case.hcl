@@ -1,0 +1,7 @@
+island "cache" {
+  layer  = "infrastructure"
+  binary = "plugins/cache"
+  config {
+    maxMemory = "64MiB"
+  }
+}
