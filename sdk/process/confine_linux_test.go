@@ -128,7 +128,7 @@ func TestAnIslandYieldsToItsHost(t *testing.T) {
 	}
 	p := initialized(t, process.LaunchOptions{RunDir: runDir(t)}, "")
 	for nice := range niceness(p.PID()) {
-		if !before[nice-5] {
+		if nice != 19 && !before[nice-5] { // Nothing is nicer than 19.
 			t.Errorf("a thread of the island is at %d, the host at %v", nice, before)
 		}
 	}
