@@ -37,8 +37,9 @@ func newDev() *cobra.Command {
 		Long: `Dev watches a folder and all below it. When something in it is saved, it builds the island's binary and swaps it into the
 running host, as "islands swap" does: no request fails, and when the build or the swap does, the island that runs goes on.
 
-The command of --build is run in the folder, with the path to write in the environment as ISLAND_BINARY. Files and folders that
-begin with a dot or end with a tilde, __pycache__ and node_modules are not watched. Ctrl-C ends it.`,
+The command of --build is run in the folder, with the path to write in the environment as ISLAND_BINARY. That is a file beside
+the island's binary, which takes its place when the build has succeeded. Files and folders that begin with a dot or end with a
+tilde, __pycache__ and node_modules are not watched. Ctrl-C ends it.`,
 		Args: oneIsland,
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration of the host")
@@ -52,7 +53,10 @@ begin with a dot or end with a tilde, __pycache__ and node_modules are not watch
 		if err != nil {
 			return err
 		}
-		d := &dev{host: host, name: args[0], binary: island.Binary, folder: filepath.Clean(folder), build: build, out: cmd.OutOrStdout()}
+		d := &dev{host: host, name: args[0], build: build, out: cmd.OutOrStdout()}
+		if err := d.place(folder, island.Binary); err != nil {
+			return err
+		}
 		return d.run(cmd.Context())
 	}
 	return cmd
@@ -99,9 +103,44 @@ func (a *adminClient) runningIsland(ctx context.Context, name string) (*islandSt
 
 // dev builds an island whenever its source changes.
 type dev struct {
-	host                        *adminClient
-	name, binary, folder, build string
-	out                         io.Writer
+	host *adminClient
+	// The paths are absolute and without symbolic links: folder is watched, the host is configured with binary, and fresh is
+	// beside it, where a build writes.
+	name, folder, binary, fresh, build string
+	out                                io.Writer
+}
+
+// place resolves the folder to watch and the binary, so that an event's path and theirs compare, however they were spelled.
+func (d *dev) place(folder, binary string) error {
+	absolute, err := filepath.Abs(folder)
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", folder, err)
+	}
+	if d.folder, err = filepath.EvalSymlinks(absolute); err != nil {
+		return fmt.Errorf("watch %s: %w", folder, err)
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return err
+	}
+	// A binary that is a link is replaced where it lies. One that has never been built has a folder, or that is made.
+	if resolved, err := filepath.EvalSymlinks(binary); err == nil {
+		binary = resolved
+	} else {
+		if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil { //nolint:gosec // It is no secret what is built.
+			return fmt.Errorf("the folder of the binary of %s: %w", d.name, err)
+		}
+		in, err := filepath.EvalSymlinks(filepath.Dir(binary))
+		if err != nil {
+			return fmt.Errorf("the folder of the binary of %s: %w", d.name, err)
+		}
+		binary = filepath.Join(in, filepath.Base(binary))
+	}
+	extension := filepath.Ext(binary)
+	if extension != ".exe" {
+		extension = ""
+	}
+	d.binary, d.fresh = binary, strings.TrimSuffix(binary, extension)+"-new"+extension
+	return nil
 }
 
 // say prints a line with the time of day.
@@ -186,9 +225,8 @@ func (d *dev) ignores(event fsnotify.Event) bool {
 	if event.Op == fsnotify.Chmod || hidden(filepath.Base(event.Name)) {
 		return true
 	}
-	name, err := filepath.Abs(event.Name)
 	// The Go tool and others write beside their output before they move it there.
-	return err == nil && (name == d.binary || filepath.Dir(name) == filepath.Dir(d.binary) && strings.HasPrefix(filepath.Base(name), filepath.Base(d.binary)+"-"))
+	return event.Name == d.binary || strings.HasPrefix(event.Name, strings.TrimSuffix(d.fresh, ".exe"))
 }
 
 // watch watches a folder and those below it.
@@ -256,18 +294,39 @@ func (d *dev) renew(ctx context.Context, changed []string) {
 // taken is how long something took, as people read it.
 func taken(began time.Time) time.Duration { return time.Since(began).Round(10 * time.Millisecond) }
 
-// compile runs the build, whose output goes to the terminal.
+// compile runs the build, whose output goes to the terminal. It writes beside the binary, which is replaced by a whole one or
+// not at all: a host that starts, restarts or reloads meanwhile takes the former.
 func (d *dev) compile(ctx context.Context) error {
+	if err := os.Remove(d.fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	defer func() { _ = os.Remove(d.fresh) }()
 	var cmd *exec.Cmd
 	switch {
 	case d.build == "":
-		cmd = exec.CommandContext(ctx, "go", "build", "-o", d.binary, ".")
+		cmd = exec.CommandContext(ctx, "go", "build", "-o", d.fresh, ".")
 	case runtime.GOOS == "windows":
 		cmd = exec.CommandContext(ctx, "cmd", "/C", d.build)
 	default:
 		cmd = exec.CommandContext(ctx, "sh", "-c", d.build)
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = d.folder, d.out, d.out, buildGrace
-	cmd.Env = append(os.Environ(), "ISLAND_BINARY="+d.binary)
-	return cmd.Run()
+	cmd.Env = append(os.Environ(), "ISLAND_BINARY="+d.fresh)
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	built, err := os.Stat(d.fresh)
+	if err != nil {
+		return fmt.Errorf("it succeeded and wrote no %s: have --build write to $ISLAND_BINARY", d.fresh)
+	}
+	// What is written without a mode, as by a shell, may be run if the former might.
+	if former, err := os.Stat(d.binary); err == nil {
+		if err := os.Chmod(d.fresh, built.Mode().Perm()|former.Mode().Perm()&0o111); err != nil {
+			return err
+		}
+	}
+	return os.Rename(d.fresh, d.binary)
 }
