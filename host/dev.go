@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +38,8 @@ running host, as "islands swap" does: no request fails, and when the build or th
 
 The command of --build is run in the folder, with the path to write in the environment as ISLAND_BINARY. That is a file beside
 the island's binary, which takes its place when the build has succeeded. Files and folders that begin with a dot or end with a
-tilde, __pycache__ and node_modules are not watched. Ctrl-C ends it.`,
+tilde, __pycache__ and node_modules are not watched, and what a build writes into the folder leads to no build after build: what
+counts is that a file differs. What is saved during a build leads to another. Ctrl-C ends it.`,
 		Args: oneIsland,
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "the configuration of the host")
@@ -155,7 +155,8 @@ func (d *dev) run(ctx context.Context) error {
 		return fmt.Errorf("watch %s: %w", d.folder, err)
 	}
 	defer watcher.Close()
-	if err := d.watch(watcher, d.folder); err != nil {
+	c := newChanges()
+	if err := d.watch(watcher, d.folder, c.found); err != nil {
 		return err
 	}
 	s, err := d.host.runningIsland(ctx, d.name)
@@ -164,54 +165,81 @@ func (d *dev) run(ctx context.Context) error {
 	}
 	d.say("watching %s and what is below it, %d folders, for %s (generation %d, process %d); Ctrl-C ends it",
 		d.folder, len(watcher.WatchList()), d.name, s.Generation, s.PID)
+	return d.follow(ctx, watcher, c)
+}
+
+// follow builds when changes have settled. Events are taken during a build too, or they would be lost when there are many.
+func (d *dev) follow(ctx context.Context, watcher *fsnotify.Watcher, c *changes) error {
 	var (
-		changed []string
-		since   time.Time
-		due     = time.NewTimer(time.Hour)
+		building bool
+		built    time.Time
+		done     = make(chan bool, 1)
+		due      = time.NewTimer(time.Hour)
 	)
 	due.Stop()
-	await := func(name string) {
-		if !slices.Contains(changed, name) {
-			changed = append(changed, name)
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		if time.Since(since) < devPatience {
+	await := func() {
+		if !building && time.Since(c.since) < devPatience {
 			due.Reset(devSettle)
 		}
 	}
 	for {
+		// The last of what a build wrote is heard of a little after its end.
+		note := func(path string) { c.note(path, building || time.Since(built) < devSettle) }
 		select {
 		case <-ctx.Done():
+			if building {
+				<-done
+			}
 			d.say("ended; %s goes on as it is", d.name)
 			return nil
 		case event := <-watcher.Events:
 			if d.ignores(event) {
 				continue
 			}
+			note(event.Name)
 			if info, err := os.Stat(event.Name); err == nil && info.IsDir() && event.Has(fsnotify.Create) {
-				if err := d.watch(watcher, event.Name); err != nil {
+				if err := d.watch(watcher, event.Name, note); err != nil {
 					d.say("%v", err)
 				}
 			}
-			await(d.relative(event.Name))
+			await()
 		case err := <-watcher.Errors: // Events were lost: something has changed.
-			await(fmt.Sprintf("something (%v)", err))
+			c.missed(err)
+			await()
+		case ran := <-done:
+			building, built, c.retry = false, time.Now(), !ran
+			if !c.since.IsZero() {
+				c.since = built
+				await()
+			}
 		case <-due.C:
-			names := changed
-			changed, since = nil, time.Time{}
-			d.renew(ctx, names)
+			changed, endless := c.settle()
+			if len(endless) > 0 {
+				d.say("NOT BUILT AGAIN for %s: every build changes it; save it while nothing is built, or have the build write it elsewhere", d.list(endless))
+			}
+			if len(changed) > 0 {
+				building = true
+				go func() { done <- d.renew(ctx, changed) }()
+			}
 		}
 	}
 }
 
-// relative is a path as seen from the folder that is watched.
-func (d *dev) relative(path string) string {
-	if relative, err := filepath.Rel(d.folder, path); err == nil {
-		return relative
+// list shows paths as seen from the folder that is watched, the first few by name.
+func (d *dev) list(paths []string) string {
+	const most = 5
+	var names []string
+	for _, path := range paths[:min(len(paths), most)] {
+		if relative, err := filepath.Rel(d.folder, path); err == nil {
+			path = relative
+		}
+		names = append(names, path)
 	}
-	return path
+	shown := strings.Join(names, ", ")
+	if more := len(paths) - most; more > 0 {
+		shown += fmt.Sprintf(" and %d more", more)
+	}
+	return shown
 }
 
 // hidden reports whether nobody writes source under a name.
@@ -229,8 +257,8 @@ func (d *dev) ignores(event fsnotify.Event) bool {
 	return event.Name == d.binary || strings.HasPrefix(event.Name, strings.TrimSuffix(d.fresh, ".exe"))
 }
 
-// watch watches a folder and those below it.
-func (d *dev) watch(watcher *fsnotify.Watcher, root string) error {
+// watch watches a folder and those below it, and tells what it finds in them.
+func (d *dev) watch(watcher *fsnotify.Watcher, root string, found func(path string)) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil && path == d.folder:
@@ -241,6 +269,9 @@ func (d *dev) watch(watcher *fsnotify.Watcher, root string) error {
 			if path == d.folder {
 				return fmt.Errorf("watch %s: it is not a folder", path)
 			}
+			if !d.ignores(fsnotify.Event{Name: path, Op: fsnotify.Create}) {
+				found(path)
+			}
 			return nil
 		case path != d.folder && hidden(entry.Name()):
 			return filepath.SkipDir
@@ -250,45 +281,42 @@ func (d *dev) watch(watcher *fsnotify.Watcher, root string) error {
 		if err := watcher.Add(path); err != nil && path == d.folder {
 			return fmt.Errorf("watch %s: %w", path, err)
 		}
+		found(path)
 		return nil
 	})
 }
 
-// renew builds the island and swaps it, and says what came of both.
-func (d *dev) renew(ctx context.Context, changed []string) {
-	const most = 5
-	shown := strings.Join(changed[:min(len(changed), most)], ", ")
-	if more := len(changed) - most; more > 0 {
-		shown += fmt.Sprintf(" and %d more", more)
-	}
-	d.say("changed: %s", shown)
+// renew builds the island and swaps it, says what came of both, and reports whether it runs now.
+func (d *dev) renew(ctx context.Context, changed []string) bool {
+	d.say("changed: %s", d.list(changed))
 	began := time.Now()
 	if err := d.compile(ctx); err != nil {
 		if ctx.Err() == nil {
 			d.say("BUILD FAILED after %s: %v; %s goes on as it is", taken(began), err, d.name)
 		}
-		return
+		return false
 	}
 	d.say("built %s in %s", d.binary, taken(began))
 	before, err := d.host.runningIsland(ctx, d.name)
 	if err != nil {
 		d.say("NOT SWAPPED: %v", err)
-		return
+		return false
 	}
 	began = time.Now()
 	if _, err := d.host.change(ctx, islandPath(d.name, "swap"), map[string]string{"to": d.binary}); err != nil {
 		if ctx.Err() == nil {
 			d.say("SWAP FAILED after %s: %v; generation %d goes on", taken(began), err, before.Generation)
 		}
-		return
+		return false
 	}
 	after, err := d.host.runningIsland(ctx, d.name)
 	if err != nil {
 		d.say("swapped in %s, but: %v", taken(began), err)
-		return
+		return true
 	}
 	d.say("swapped %s in %s: generation %d -> %d, process %d -> %d, %s", d.name, taken(began), before.Generation, after.Generation,
 		before.PID, after.PID, withReason(after.Health.Status, after.Health.Reason))
+	return true
 }
 
 // taken is how long something took, as people read it.

@@ -13,14 +13,6 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// put writes a file.
-func put(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestDevReplacesTheBinaryWhole builds over a binary that a host may read at any time.
 func TestDevReplacesTheBinaryWhole(t *testing.T) {
 	t.Parallel()
@@ -125,7 +117,7 @@ func TestDevPlaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer watcher.Close()
-			if err := d.watch(watcher, d.folder); err != nil || len(watcher.WatchList()) != 2 {
+			if err := d.watch(watcher, d.folder, func(string) {}); err != nil || len(watcher.WatchList()) != 2 {
 				t.Errorf("it watches %v: %v", watcher.WatchList(), err)
 			}
 			for _, built := range []string{d.binary, d.fresh, d.fresh + "-go-tmp-umask"} {
