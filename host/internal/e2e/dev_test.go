@@ -92,6 +92,72 @@ func TestDev(t *testing.T) {
 	h.ok(t, "/api/crypto-report/btc")
 }
 
+// TestDevBesideItsBinary works where an author does: the binary lies in the folder that is watched, which is named by a link,
+// and the Go tool builds it. A save is one swap, whether or not the build writes a file of its own there.
+func TestDevBesideItsBinary(t *testing.T) {
+	t.Parallel()
+	m := startMarket(t)
+	c := newComposition(t)
+	h := startHost(t, m, map[string]string{"ISLANDS_CONFIG": c.path})
+	dir := filepath.Join(t.TempDir(), "demo-exchange")
+	checkout, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	author(t, filepath.Dir(dir), filepath.Join(bin, "islands"), "new", "source", "demo-exchange", "--sdk", checkout)
+	author(t, dir, "go", "build", "-o", "bin/demo-exchange", ".")
+	snippet, err := os.ReadFile(filepath.Join(dir, "islands.hcl.snippet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.replace("request {\n", strings.Replace(string(snippet), "http://127.0.0.1:8900/binance", m.env["BINANCE_URL"], 1)+"\nrequest {\n")
+	h.reload(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// swaps counts the swaps that saves lead to, and looks on for three seconds whether there are more.
+	swaps := func(want int, d *program, after string) {
+		t.Helper()
+		d.says(t, "swapped demo-exchange", after)
+		time.Sleep(3 * time.Second)
+		if got := d.said("swapped demo-exchange"); got != want {
+			t.Errorf("%d swaps, want %d:\n%s", got, want, strings.Join(d.tail(40), "\n"))
+		}
+	}
+	end := func(d *program) {
+		t.Helper()
+		_ = d.cmd.Process.Signal(syscall.SIGINT)
+		d.says(t, "ended")
+		<-d.done
+		if entries, err := os.ReadDir(filepath.Join(dir, "bin")); err != nil || len(entries) != 1 {
+			t.Errorf("beside the binary are %v (%v)", entries, err)
+		}
+	}
+	d := launch(t, h.env, "islands", "dev", "demo-exchange", "--watch", link, "--config", h.config())
+	d.says(t, "watching", "generation 1")
+	save(t, filepath.Join(dir, "main.go"), string(source)+"\n// Once.\n")
+	swaps(1, d, "generation 1 -> 2")
+	save(t, filepath.Join(dir, "main.go"), string(source)+"\n// Twice.\n")
+	swaps(2, d, "generation 2 -> 3")
+	end(d)
+
+	// A file that differs after every build is found out at the first save, and said.
+	d = launch(t, h.env, "islands", "dev", "demo-exchange", "--watch", dir, "--config", h.config(), "--build",
+		`cp bin/demo-exchange "$ISLAND_BINARY" && date +%s%N > generated.txt`)
+	d.says(t, "watching", "generation 3")
+	save(t, filepath.Join(dir, "main.go"), string(source)+"\n// Thrice.\n")
+	d.says(t, "NOT BUILT AGAIN for generated.txt")
+	swaps(3, d, "generation 5 -> 6")
+	save(t, filepath.Join(dir, "main.go"), string(source))
+	swaps(4, d, "generation 6 -> 7")
+	end(d)
+}
+
 // TestDevRefuses says what is wrong at once.
 func TestDevRefuses(t *testing.T) {
 	t.Parallel()
