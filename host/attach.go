@@ -37,7 +37,7 @@ memory, and runs as the host's user. An island that is locked by sha256 is not p
 				return err
 			}
 			if len(args) < 2 || cmd.ArgsLenAtDash() != 1 {
-				return fmt.Errorf("%q wants a debugger: %s NAME -- dlv exec --headless --continue", cmd.CommandPath(), cmd.CommandPath())
+				return fmt.Errorf("%q wants a debugger: %s NAME -- dlv exec --headless --accept-multiclient --continue", cmd.CommandPath(), cmd.CommandPath())
 			}
 			return nil
 		},
