@@ -234,3 +234,59 @@ func TestWhatIsNotGivenIsSkippedWithTheWayToGiveIt(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsCutShortBlamesNobody(t *testing.T) {
+	path := buildFaulty(t)
+	only := []string{"manifest/names", "manifest/layer", "settings/unknown", "process/big-messages", "process/bad-requests", "process/signals"}
+	for why, seen := range map[error]string{context.Canceled: "not tried: interrupted", context.DeadlineExceeded: "not tried: the time was up"} {
+		t.Run(why.Error(), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			if errors.Is(why, context.DeadlineExceeded) {
+				ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
+			}
+			defer cancel()
+			opts := optionsFor(t, "store", path("store", ""))
+			opts.Only = func(name string) bool { return slices.Contains(only, name) }
+			opts.Began = func(name string) {
+				if name != "process/big-messages" {
+					return
+				}
+				if errors.Is(why, context.Canceled) {
+					cancel()
+				}
+				<-ctx.Done()
+			}
+			report, err := conformance.Verify(ctx, opts)
+			if !errors.Is(err, why) || report.Verdict != conformance.Partial || report.Failed > 0 || len(report.Checks) != len(only) {
+				t.Errorf("%v, %s, %d failed, %d checks", err, report.Verdict, report.Failed, len(report.Checks))
+			}
+			for _, c := range report.Checks {
+				early := strings.HasPrefix(c.Name, "manifest/") || strings.HasPrefix(c.Name, "settings/") || c.Name == "process/signals"
+				switch {
+				case early && c.Verdict == conformance.Passed:
+				case !early && c.Verdict == conformance.Skipped && c.Seen == seen:
+				default:
+					t.Errorf("%s %s: %s", c.Name, c.Verdict, c.Seen)
+				}
+			}
+		})
+	}
+}
+
+func TestAMethodThatCannotBeMeasuredIsANote(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "source", path("source", ""))
+	opts.Settings["url"], opts.Upstreams, opts.Measure = "http://127.0.0.1:1", nil, true
+	opts.Only = func(name string) bool { return strings.HasPrefix(name, "manifest/") }
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil || report.Verdict != conformance.Passed || report.Passed != 3 {
+		t.Errorf("%v, %s, %d passed", err, report.Verdict, report.Passed)
+	}
+	if !slices.ContainsFunc(report.Notes, func(note string) bool { return strings.HasPrefix(note, "Quotes was not measured: ") }) {
+		t.Errorf("notes: %q", report.Notes)
+	}
+	if !slices.ContainsFunc(report.Figures, func(f conformance.Figures) bool { return f.Method == "Health" }) {
+		t.Errorf("figures: %+v", report.Figures)
+	}
+}
