@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -288,5 +289,29 @@ func TestAMethodThatCannotBeMeasuredIsANote(t *testing.T) {
 	}
 	if !slices.ContainsFunc(report.Figures, func(f conformance.Figures) bool { return f.Method == "Health" }) {
 		t.Errorf("figures: %+v", report.Figures)
+	}
+}
+
+func TestWhatCannotBeSeenHasNotPassed(t *testing.T) {
+	path := buildFaulty(t)
+	for _, c := range []struct {
+		kind     string
+		upstream bool
+		want     conformance.Verdict
+		seen     string
+	}{
+		{"store", false, conformance.Skipped, "has no upstream to watch"},
+		{"source", false, conformance.Skipped, "its upstream is not watched: --upstream SETTING"},
+		{"source", true, conformance.Passed, ""},
+	} {
+		opts := optionsFor(t, c.kind, path(c.kind, "shows no stacks"))
+		if !c.upstream {
+			opts.Upstreams = nil
+		}
+		opts.Only = func(name string) bool { return name == "process/cancelled" }
+		report, err := conformance.Verify(t.Context(), opts)
+		if err != nil || len(report.Checks) != 1 || report.Checks[0].Verdict != c.want || !strings.Contains(report.Checks[0].Seen, c.seen) {
+			t.Errorf("%s, upstream %t: %v, %+v", c.kind, c.upstream, err, report.Checks)
+		}
 	}
 }
