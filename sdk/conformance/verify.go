@@ -54,7 +54,7 @@ type Verdict string
 const (
 	Passed  Verdict = "passed"
 	Failed  Verdict = "failed"
-	Skipped Verdict = "skipped" // of a check: it needs what was not given, or the time was up
+	Skipped Verdict = "skipped" // of a check: it needs what was not given, cannot see its subject, or the time was up
 	Partial Verdict = "partial" // of all: none failed, some were skipped
 )
 
@@ -323,7 +323,11 @@ func (v *verification) try(ctx context.Context, c Check) Result {
 		start := time.Now()
 		err := c.Run(ctx, v.subject)
 		result.Seconds = time.Since(start).Seconds()
-		if err != nil {
+		var unseen unseenError
+		switch {
+		case errors.As(err, &unseen):
+			result.Verdict, result.Seen = Skipped, unseen.Error()
+		case err != nil:
 			result.Verdict, result.Seen = Failed, strings.TrimSpace(err.Error())
 		}
 	}
