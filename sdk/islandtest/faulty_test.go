@@ -72,6 +72,7 @@ func roughFlaws() []struct{ subject, flaw, checks string } {
 		{"store", "hides a setting", "process/parity"},
 		{"store", "undocumented", "manifest/settings"},
 		{"store", "a default that does not decode", "manifest/settings"},
+		{"store", "a secret by default", "manifest/settings"},
 		{"store", "a version of one number", "manifest/names"},
 		{"store", "the wrong layer", "manifest/layer"},
 		{"store", "says nothing", "process/bare"},
@@ -332,5 +333,15 @@ func TestWhatCannotBeSeenHasNotPassed(t *testing.T) {
 		if err != nil || len(report.Checks) != 1 || report.Checks[0].Verdict != c.want || !strings.Contains(report.Checks[0].Seen, c.seen) {
 			t.Errorf("%s, upstream %t: %v, %+v", c.kind, c.upstream, err, report.Checks)
 		}
+	}
+}
+
+func TestAnIslandWithoutASecretIsNotPraisedForHidingIt(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "store", path("store", "nothing to hide"))
+	opts.Only = func(name string) bool { return name == "settings/secret" || name == "settings/unknown" }
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil || report.Passed != 1 || len(report.Checks) != 1 || report.Checks[0].Name != "settings/unknown" {
+		t.Errorf("%v, %+v", err, report.Checks)
 	}
 }
