@@ -87,8 +87,8 @@ func (b *bench) abandonCalls(ctx context.Context) error {
 	return nil
 }
 
-// abandonUpstream gives up calls that wait for a silent upstream, which sees when they let go of it. That shows the calls of
-// an island in any language.
+// abandonUpstream lets the deadlines of calls pass that wait for a silent upstream, which sees when they let go of it. That
+// shows the calls of an island in any language.
 func (b *bench) abandonUpstream(ctx context.Context) error {
 	switch {
 	case b.Break != nil && b.Held != nil:
@@ -105,18 +105,20 @@ func (b *bench) abandonUpstream(ctx context.Context) error {
 	defer mend()
 	asked := false
 	for _, c := range b.roleCalls(p.Island()) {
-		callCtx, cancel := context.WithCancel(ctx)
+		// A deadline, and not a cancellation: it is what crosses the wire in every language.
+		const deadline = 500 * time.Millisecond
+		callCtx, cancel := context.WithTimeout(ctx, deadline)
 		var given sync.WaitGroup
 		given.Go(func() { _ = c.call(callCtx) })
-		arrived := eventually(ctx, time.Second, func() error {
+		arrived := eventually(callCtx, deadline, func() error {
 			if b.Held() == 0 {
 				return errors.New("nothing was asked")
 			}
 			return nil
 		})
 		asked = asked || arrived == nil
-		cancel()
 		given.Wait()
+		cancel()
 		err := eventually(ctx, prompt, func() error {
 			if n := b.Held(); n > 0 {
 				return fmt.Errorf("%d requests wait for the upstream", n)
@@ -124,7 +126,7 @@ func (b *bench) abandonUpstream(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("%s goes on after its caller went away: %w", c.name, err)
+			return fmt.Errorf("%s goes on after its deadline: %w", c.name, err)
 		}
 	}
 	if !asked {
