@@ -12,6 +12,7 @@ import (
 
 // Figures are what calls of one method took.
 type Figures struct {
+	// Method of the contract, and how many Calls of it were timed.
 	Method string `json:"method"`
 	Calls  int    `json:"calls"`
 	// P50 and P99 in milliseconds.
@@ -21,6 +22,7 @@ type Figures struct {
 
 // Memory is what the process held, in bytes.
 type Memory struct {
+	// Start is before the calls that were timed, End after them.
 	Start int64 `json:"start_bytes"`
 	End   int64 `json:"end_bytes"`
 }

@@ -60,6 +60,7 @@ const (
 
 // Result is what became of one check.
 type Result struct {
+	// Name of the check, such as "quotes/answer", and its Verdict.
 	Name    string  `json:"name"`
 	Verdict Verdict `json:"verdict"`
 	// Seconds that it took.
@@ -72,18 +73,23 @@ type Result struct {
 
 // Report is what came out.
 type Report struct {
-	Binary  string     `json:"binary"`
-	SHA256  string     `json:"sha256"`
+	// Binary is the program's path, SHA256 its checksum in hex.
+	Binary string `json:"binary"`
+	SHA256 string `json:"sha256"`
+	// Name, Version and Roles are those of its manifest.
 	Name    string     `json:"name"`
 	Version string     `json:"version"`
 	Roles   []sdk.Role `json:"roles"`
-	Verdict Verdict    `json:"verdict"`
-	Passed  int        `json:"passed"`
-	Failed  int        `json:"failed"`
-	Skipped int        `json:"skipped"`
+	// Verdict on all of it, and how many checks Passed, Failed and were Skipped.
+	Verdict Verdict `json:"verdict"`
+	Passed  int     `json:"passed"`
+	Failed  int     `json:"failed"`
+	Skipped int     `json:"skipped"`
 	// Seconds that all of it took.
-	Seconds float64   `json:"seconds"`
-	Checks  []Result  `json:"checks"`
+	Seconds float64 `json:"seconds"`
+	// Checks in the order of the contract; those that were not asked for are left out.
+	Checks []Result `json:"checks"`
+	// Figures of each method, and Memory, where they were asked for (Options.Measure) and can be seen.
 	Figures []Figures `json:"figures,omitempty"`
 	Memory  *Memory   `json:"memory,omitempty"`
 	// Notes say what could not be measured, and why.
