@@ -171,14 +171,13 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 			continue
 		}
 		opts := optionsFor(t, f.subject, path(f.subject, f.flaw))
-		opts.Only = func(check string) bool { return slices.Contains(wanted, check) }
 		if f.flaw == "slow to stop" || f.flaw == "runs alone" || f.flaw == "outlives its host" {
 			opts.Grace = time.Second
 		}
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			if noticed(t, name, opts, len(wanted)) {
+			if noticed(t, name, opts, wanted) {
 				mu.Lock()
 				defer mu.Unlock()
 				rows = append(rows, fmt.Sprintf("%-40s %s", name, strings.Join(wanted, " ")))
@@ -193,23 +192,35 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 	t.Logf("%d flaws, each with the checks that notice it:\n%s", len(rows), strings.Join(rows, "\n"))
 }
 
-// noticed reports whether all the checks that were asked for fail a program, and complains when not.
-func noticed(t *testing.T, name string, opts conformance.Options, checks int) bool {
+// noticed reports whether each of the checks fails a program, and complains when not. A check forgives what it sees on a busy machine
+// but not again, and so may once miss a flaw there: such a one is looked for anew.
+func noticed(t *testing.T, name string, opts conformance.Options, checks []string) bool {
 	t.Helper()
-	report, err := conformance.Verify(t.Context(), opts)
-	if err != nil {
-		t.Errorf("%s: %v", name, err)
-		return false
-	}
-	if len(report.Checks) != checks {
-		t.Errorf("%s: %d checks were tried", name, len(report.Checks))
-	}
-	for _, c := range report.Checks {
-		if c.Verdict != conformance.Failed {
-			t.Errorf("%s: %s: %s %s", name, c.Name, c.Verdict, c.Seen)
+	var missed []string
+	for range 3 {
+		opts.Only = func(check string) bool { return slices.Contains(checks, check) }
+		report, err := conformance.Verify(t.Context(), opts)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return false
 		}
+		if len(report.Checks) != len(checks) {
+			t.Errorf("%s: %d checks were tried", name, len(report.Checks))
+			return false
+		}
+		missed = nil
+		for _, c := range report.Checks {
+			if c.Verdict != conformance.Failed {
+				missed = append(missed, c.Name)
+			}
+		}
+		if len(missed) == 0 {
+			return true
+		}
+		checks = missed
 	}
-	return report.Failed == checks
+	t.Errorf("%s: %v notice nothing", name, missed)
+	return false
 }
 
 func TestAProgramThatCannotBeStartedIsNotVerified(t *testing.T) {
