@@ -103,7 +103,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 .PHONY: chaos
 chaos: test-deps $(TOOL)/gotestsum ## Kill, hang, swap, flood and starve everything, with full figures (CHAOS picks tests)
 	ISLANDS_CHAOS=full $(TOOL)/gotestsum --format testname -- -race -timeout 90m -count 1 -run '$(or $(CHAOS),^Test(Chaos|NothingDelivered))' ./host/internal/e2e
-	$(if $(CHAOS),,ISLANDS_CHAOS=full ISLANDS_CHAOS_PROGRAMS=plain $(TOOL)/gotestsum --format testname -- -timeout 20m -count 1 -run '^TestChaosFlood' ./host/internal/e2e)
+	$(if $(CHAOS),,ISLANDS_CHAOS=full ISLANDS_CHAOS_PROGRAMS=plain $(TOOL)/gotestsum --format testname -- -timeout 20m -count 1 -run '^TestChaos(Flood|KilledHost)' ./host/internal/e2e)
 
 .PHONY: readme
 readme: build test-deps ## Run the commands of the README and of the author's guide

@@ -11,10 +11,17 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/service-islands/islands/host/internal/supervisor"
 )
 
-// keepEvery is how often a host is told that somebody still debugs. Its patience is several times that.
-const keepEvery = 15 * time.Second
+const (
+	// keepEvery is how often a host is told that somebody still debugs. Its patience is several times that.
+	keepEvery = 15 * time.Second
+	// keepTimeout bounds one try to tell it, and keepAgain is the pause before the next when it did not hear.
+	keepTimeout = 10 * time.Second
+	keepAgain   = 3 * time.Second
+)
 
 func newAttach() *cobra.Command {
 	var path string
@@ -37,7 +44,7 @@ memory, and runs as the host's user. An island that is locked by sha256 is not p
 				return err
 			}
 			if len(args) < 2 || cmd.ArgsLenAtDash() != 1 {
-				return fmt.Errorf("%q wants a debugger: %s NAME -- dlv exec --headless --continue", cmd.CommandPath(), cmd.CommandPath())
+				return fmt.Errorf("%q wants a debugger: %s NAME -- dlv exec --headless --accept-multiclient --continue", cmd.CommandPath(), cmd.CommandPath())
 			}
 			return nil
 		},
@@ -92,16 +99,45 @@ func attach(ctx context.Context, host *adminClient, name string, debugger []stri
 	for _, line := range s.Applied.DebuggerSaid {
 		_, _ = fmt.Fprintf(out, "  %s\n", printable(line))
 	}
-	keep := time.NewTicker(keepEvery)
-	defer keep.Stop()
+	// A host that is held up is asked again soon, because the patience for a change is longer than the lease.
+	hasty := *host
+	hasty.timeout = keepTimeout
+	return keepDebugged(ctx, name, out, func(ctx context.Context) error {
+		_, err := hasty.change(ctx, islandPath(name, "keep"), struct{}{})
+		return err
+	})
+}
+
+// keepDebugged says again and again that somebody still debugs an island, until the context ends or the island is no longer
+// debugged. While nobody hears it, that is so until the lease is over.
+func keepDebugged(ctx context.Context, name string, out io.Writer, keep func(context.Context) error) error {
+	heard, unheard := time.Now(), false
+	next := time.NewTimer(keepEvery)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-keep.C:
-			if _, err := host.change(ctx, islandPath(name, "keep"), struct{}{}); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s is no longer debugged: %w", name, err)
-			}
+		case <-next.C:
 		}
+		asked := time.Now()
+		err := keep(ctx)
+		var r *refusal
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			heard, unheard = asked, false
+			next.Reset(keepEvery)
+			continue
+		case errors.As(err, &r) && (r.status == http.StatusConflict || r.status == http.StatusNotFound):
+			return fmt.Errorf("%s is no longer debugged: %w", name, err)
+		case time.Since(heard) >= supervisor.DebuggerLease:
+			return fmt.Errorf("%s is no longer debugged, because the host has not heard for %s that it is to be: %w", name, supervisor.DebuggerLease, err)
+		case !unheard:
+			unheard = true
+			_, _ = fmt.Fprintf(out, "%s may be taken from its debugger soon, trying to keep it: %v\n", name, err)
+		}
+		next.Reset(keepAgain)
 	}
 }

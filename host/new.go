@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -53,8 +52,7 @@ func newNewKind(kind scaffold.Kind, short string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, verify, _ := cmd.Root().Find([]string{"verify"}) // What is left over tells whether there is one.
-		return showIsland(cmd.OutOrStdout(), island, opts, len(verify) == 0)
+		return showIsland(cmd.OutOrStdout(), island, opts)
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opts.SDK, "sdk", "", "a checkout of the SDK, which go.mod is to use instead of a published version")
@@ -76,7 +74,7 @@ func sdkVersion() string {
 }
 
 // showIsland says what was written and what to do next.
-func showIsland(w io.Writer, island scaffold.Island, opts scaffold.Options, verify bool) error {
+func showIsland(w io.Writer, island scaffold.Island, opts scaffold.Options) error {
 	var b strings.Builder
 	folder := island.Dir
 	if opts.Dir == "" {
@@ -93,11 +91,7 @@ func showIsland(w io.Writer, island scaffold.Island, opts scaffold.Options, veri
 		}
 		b.WriteString("  go mod tidy\n")
 	}
-	program := filepath.Join("bin", island.Name)
-	_, _ = fmt.Fprintf(&b, "  go test ./...\n  go build -o %s .\n", program)
-	if verify {
-		_, _ = fmt.Fprintf(&b, "  islands verify %s\n", program)
-	}
+	_, _ = fmt.Fprintf(&b, "  go test ./...\n  go build -o bin/%s .\n  %s\n", island.Name, island.Verify)
 	b.WriteString("\nThen put this into islands.hcl; it is in islands.hcl.snippet too:\n\n")
 	for line := range strings.Lines(island.Snippet) {
 		b.WriteString(strings.TrimRight("  "+line, " \n") + "\n")

@@ -25,18 +25,22 @@ func TestNew(t *testing.T) {
 			[]string{"source", "demo-exchange", "--sdk", repository},
 			[]string{
 				"A source is in ", "README.md", "main.go", "Next:", "go test ./...", "go build -o bin/demo-exchange .",
+				"islands verify bin/demo-exchange --set url=http://127.0.0.1:8900/binance --upstream url --asset bitcoin:btc\n",
 				`island "demo-exchange" {`, `layer  = "external_services"`, "islands reload", "/api/market-data/btc?source=demo-exchange",
 			},
 			[]string{"go get", "go mod tidy"},
 		},
 		"a store of a published version": {
 			[]string{"store", "demo-store"},
-			[]string{"A store is in ", "go get github.com/service-islands/islands@latest", "go mod tidy", `store = ["demo-store"]`, "/health/islands/demo-store"},
+			[]string{
+				"A store is in ", "go get github.com/service-islands/islands@latest", "go mod tidy",
+				"islands verify bin/demo-store --set path=/tmp/trial.jsonl\n", `store = ["demo-store"]`, "/health/islands/demo-store",
+			},
 			nil,
 		},
 		"a reporter": {
 			[]string{"reporter", "demo-brief", "--module", "example.org/brief"},
-			[]string{"A reporter is in ", `report "demo-brief" {`, "/api/demo-brief/btc"},
+			[]string{"A reporter is in ", "islands verify bin/demo-brief\n", `report "demo-brief" {`, "/api/demo-brief/btc"},
 			nil,
 		},
 	} {

@@ -39,6 +39,7 @@ Verdict and exit status:
   passed   0  every check that is meant for the island has passed
   partial  0  none has failed, some were skipped
   failed   1  a check has failed
+           1  --timeout or an interrupt came before all were tried: the rest is skipped, and the verdict partial unless one has failed
            2  the command line is wrong, or the island cannot be started with these settings`
 
 // verifyExamples are what most people want to type.
@@ -124,13 +125,17 @@ func (f *verifyFlags) verify(ctx context.Context, cmd *cobra.Command, path strin
 	case errors.Is(err, conformance.ErrNotStarted):
 		return usageError{fmt.Errorf("islands: %w", err)}
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("not all checks were tried within %s (--timeout)", f.timeout)
+		err = fmt.Errorf("not all checks of %s were tried within %s: give more time with --timeout, or try fewer with --only", manifest.Name, f.timeout)
+	case errors.Is(err, context.Canceled):
+		err = fmt.Errorf("interrupted before all checks of %s were tried", manifest.Name)
 	}
 	if printErr := f.print(report); printErr != nil {
 		return printErr
 	}
-	if err == nil && report.Verdict == conformance.Failed {
-		err = fmt.Errorf("%s breaks the contract in %d of %d checks", manifest.Name, report.Failed, len(report.Checks))
+	if report.Verdict == conformance.Failed {
+		// What was found stands, also when the rest was not tried.
+		broken := fmt.Errorf("%s breaks the contract in %d of %d checks", manifest.Name, report.Failed, len(report.Checks))
+		err = errors.Join(broken, err)
 	}
 	return err
 }
@@ -312,6 +317,9 @@ func showReport(w io.Writer, report conformance.Report) error {
 	}
 	if report.Memory != nil {
 		_, _ = fmt.Fprintf(&text, "memory: %d MiB when started, %d MiB after these calls\n", report.Memory.Start>>20, report.Memory.End>>20)
+	}
+	for _, note := range report.Notes {
+		_, _ = fmt.Fprintf(&text, "note: %s\n", printable(shorten(note, 300)))
 	}
 	_, _ = fmt.Fprintf(&text, "\n%s %s: %s, %d passed, %d failed, %d skipped in %s\n", report.Name, report.Version, report.Verdict,
 		report.Passed, report.Failed, report.Skipped, duration(report.Seconds))

@@ -31,7 +31,8 @@ type Setting struct {
 	Name string `json:"name"`
 	// Type of the value.
 	Type SettingType `json:"type"`
-	// Default as islands.hcl would write it, such as "30s" or "true"; a list is written as JSON. Empty with Required.
+	// Default as islands.hcl would write it, such as "30s" or "true"; a list is written as JSON. Empty with
+	// Required, and for a Secret: describe shows it.
 	Default string `json:"default"`
 	// Doc in one sentence, with units and ranges.
 	Doc string `json:"doc"`

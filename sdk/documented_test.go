@@ -12,7 +12,7 @@ import (
 )
 
 // public are the folders of the packages that authors of islands read.
-var public = []string{".", "process", "upstream", "latest", "islandtest", "islandtest/servers"}
+var public = []string{".", "process", "upstream", "latest", "islandtest", "islandtest/servers", "conformance"}
 
 // TestEveryExportedNameIsDocumented finds a package, type, function, method, constant, variable or field that an author meets
 // without a word. A group of constants or of fields may share a comment, and so may each have one at the end of its line.

@@ -12,6 +12,7 @@ import (
 
 // Figures are what calls of one method took.
 type Figures struct {
+	// Method of the contract, and how many Calls of it were timed.
 	Method string `json:"method"`
 	Calls  int    `json:"calls"`
 	// P50 and P99 in milliseconds.
@@ -21,6 +22,7 @@ type Figures struct {
 
 // Memory is what the process held, in bytes.
 type Memory struct {
+	// Start is before the calls that were timed, End after them.
 	Start int64 `json:"start_bytes"`
 	End   int64 `json:"end_bytes"`
 }
@@ -31,31 +33,23 @@ const (
 	measuredTime  = 2 * time.Second
 )
 
-// measure calls every method one at a time. Memory is nil where it cannot be seen.
-func (s Subject) measure(ctx context.Context) ([]Figures, *Memory, error) {
+// measure calls every method one at a time. The notes say what could not be measured: what keeps the contract is the affair
+// of the checks, and a method that fails leaves the figures of the others as they are. Memory is nil where it cannot be seen.
+func (s Subject) measure(ctx context.Context) (figures []Figures, memory *Memory, notes []string) {
 	b := &bench{Subject: s, tag: "measure"}
 	defer b.close()
 	p, err := b.running(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, []string{fmt.Sprintf("nothing was measured: %v", err)}
 	}
 	start, memoryErr := resident(p.PID())
 	calls := append(b.roleCalls(p.Island()),
 		roleCall{name: "Health", call: func(ctx context.Context) error { p.Island().Health(ctx); return nil }},
 		roleCall{name: "Metrics", call: func(ctx context.Context) error { return second(p.Island().Metrics(ctx)) }})
-	var figures []Figures
 	for _, c := range calls {
-		var took []time.Duration
-		for until := time.Now().Add(measuredTime); len(took) < measuredCalls && time.Now().Before(until); {
-			begun := time.Now()
-			if err := c.call(ctx); errors.Is(err, sdk.RateLimited) {
-				break
-			} else if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			took = append(took, time.Since(begun))
-		}
-		if len(took) == 0 {
+		took, err := measureCall(ctx, c)
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("%s was not measured: %v", c.name, err))
 			continue
 		}
 		slices.Sort(took)
@@ -65,8 +59,32 @@ func (s Subject) measure(ctx context.Context) ([]Figures, *Memory, error) {
 		figures = append(figures, Figures{Method: c.name, Calls: len(took), P50: milliseconds(0.5), P99: milliseconds(0.99)})
 	}
 	if memoryErr != nil {
-		return figures, nil, nil
+		return figures, nil, notes
 	}
 	end, err := resident(p.PID())
-	return figures, &Memory{Start: start, End: end}, err
+	if err != nil {
+		return figures, nil, append(notes, fmt.Sprintf("memory was not measured: %v", err))
+	}
+	return figures, &Memory{Start: start, End: end}, notes
+}
+
+// measureCall calls one method again and again and returns what each call took, at least one. The refusals of a budget end
+// it: they are not what the method takes.
+func measureCall(ctx context.Context, c roleCall) ([]time.Duration, error) {
+	var took []time.Duration
+	for until := time.Now().Add(measuredTime); len(took) < measuredCalls && time.Now().Before(until); {
+		begun := time.Now()
+		err := c.call(ctx)
+		if errors.Is(err, sdk.RateLimited) && len(took) > 0 {
+			break
+		}
+		if err == nil {
+			err = ctx.Err() // Health has no error of its own, and would be measured after the time was up.
+		}
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(begun))
+	}
+	return took, nil
 }

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -73,7 +71,7 @@ func processChecks() []Check {
 			Rule: "Deadlines cross the wire: what works for a call ends when the call's context does, within 250 ms",
 		},
 		{
-			Name: "process/goroutines", calls: true, run: processGoroutines,
+			Name: "process/left-behind", calls: true, run: processLeftBehind,
 			Rule: "what a call starts ends with it: nothing is left behind that grows with the number of calls",
 		},
 	}
@@ -346,76 +344,6 @@ func processBadRequests(ctx context.Context, b *bench) error {
 			if err := alive(ctx, p, fmt.Sprintf("%s with %.20q", name, text)); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// handlers matches the frame of a call's handler in the stacks of an island of the Go SDK.
-var handlers = regexp.MustCompile(`islandpb\._\w+_(\w+)_Handler\(`)
-
-func processCancelled(ctx context.Context, b *bench) (err error) {
-	for range 3 { // A busy machine may delay a few; an island that does not look at its contexts is as late each time.
-		if err = b.abandonCalls(ctx); err == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// abandonCalls gives up calls while they are at work, and looks for what goes on with them.
-func (b *bench) abandonCalls(ctx context.Context) error {
-	p, err := b.running(ctx)
-	if err != nil {
-		return err
-	}
-	calls := b.roleCalls(p.Island())
-	// Long enough to arrive, and enough of them that some are still at work when they are given up.
-	callCtx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
-	var given sync.WaitGroup
-	for range 5 {
-		for _, c := range calls {
-			given.Go(func() { _ = c.call(callCtx) })
-		}
-	}
-	given.Wait()
-	if err := pause(ctx, time.Now().Add(prompt)); err != nil {
-		return err
-	}
-	p.Interrogate(b.Patience)
-	working := handlers.FindAllStringSubmatch(p.Exit().Stack, -1)
-	if len(working) > 0 {
-		return fmt.Errorf("%d calls go on %v after their callers went away, among them %s", len(working), prompt, working[0][1])
-	}
-	return nil
-}
-
-// created matches the line of a stack that says who started the goroutine.
-var created = regexp.MustCompile(`(?m)^created by (\S+)`)
-
-func processGoroutines(ctx context.Context, b *bench) error {
-	p, err := b.running(ctx)
-	if err != nil {
-		return err
-	}
-	const times = 60
-	for range times {
-		for _, c := range b.roleCalls(p.Island()) {
-			if err := c.call(ctx); err != nil && !errors.Is(err, sdk.RateLimited) {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-		}
-		_ = p.Island().Health(ctx)
-	}
-	if err := pause(ctx, time.Now().Add(prompt)); err != nil {
-		return err
-	}
-	p.Interrogate(b.Patience)
-	by := map[string]int{}
-	for _, match := range created.FindAllStringSubmatch(p.Exit().Stack, -1) {
-		if by[match[1]]++; by[match[1]] >= times {
-			return fmt.Errorf("after %d calls of each kind there are %d goroutines or more that %s has started", times, times, match[1])
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ const (
 	replayFor     = 10 * time.Second
 	replayAnswers = 512
 	replayBody    = 8 << 20
+	replayBytes   = 64 << 20 // of all bodies together
 )
 
 // replay answers a request that was answered a moment ago as it was answered then, so that the upstream of an island that
@@ -22,6 +23,7 @@ type replay struct {
 
 	mu      sync.Mutex
 	answers map[string]*answer
+	bytes   int // of the bodies of those answers
 }
 
 // answer is what an upstream said to a request.
@@ -38,7 +40,8 @@ func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet || req.Header.Get("Upgrade") != "" {
 		return r.next.RoundTrip(req)
 	}
-	a := r.answer(req.URL.String() + "\n" + req.Header.Get("Accept-Encoding"))
+	key := req.URL.String() + "\n" + req.Header.Get("Accept-Encoding")
+	a := r.answer(key)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if time.Since(a.at) < replayFor {
@@ -64,6 +67,7 @@ func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	_ = resp.Body.Close()
+	r.keep(key, a, len(body)-len(a.body))
 	a.at, a.status, a.header, a.body = time.Now(), resp.StatusCode, resp.Header.Clone(), body
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
@@ -74,7 +78,7 @@ func (r *replay) answer(key string) *answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answers == nil || len(r.answers) >= replayAnswers {
-		r.answers = map[string]*answer{}
+		r.answers, r.bytes = map[string]*answer{}, 0
 	}
 	a := r.answers[key]
 	if a == nil {
@@ -82,4 +86,19 @@ func (r *replay) answer(key string) *answer {
 		r.answers[key] = a
 	}
 	return a
+}
+
+// keep counts what an answer grows by, and forgets all others when that is too much. An answer that was itself forgotten
+// meanwhile is not counted: it goes with those who wait for it.
+func (r *replay) keep(key string, a *answer, growth int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.answers[key] != a {
+		return
+	}
+	if r.bytes+growth > replayBytes {
+		r.answers, r.bytes = map[string]*answer{key: a}, 0
+		growth += len(a.body)
+	}
+	r.bytes += growth
 }

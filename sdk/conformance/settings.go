@@ -35,7 +35,7 @@ func manifestChecks() []Check {
 		},
 		{
 			Name: "manifest/settings", early: true, run: manifestSettings,
-			Rule: "Setting: Name in snake case; Default as islands.hcl would write it, empty with Required; Doc in one sentence, with units and ranges",
+			Rule: "Setting: Name in snake case; Default as islands.hcl would write it, empty with Required and for a Secret, which describe would show; Doc in one sentence, with units and ranges",
 		},
 		{
 			Name: "manifest/complete", early: true, run: manifestComplete, meant: func(s Subject) bool { return s.Component != nil },
@@ -93,6 +93,10 @@ func manifestSettings(_ context.Context, b *bench) error {
 		}
 		if strings.TrimSpace(s.Doc) == "" {
 			errs = append(errs, fmt.Errorf("setting %q has no Doc", s.Name))
+		}
+		if s.Secret && s.Default != "" { // Which is not repeated here either.
+			errs = append(errs, fmt.Errorf("setting %q is secret and has a default, which describe shows", s.Name))
+			continue
 		}
 		if s.Required {
 			if s.Default != "" {
@@ -162,7 +166,7 @@ func settingsChecks() []Check {
 			Rule: "an unknown name, a value of the wrong type and a missing required setting are InvalidArgument errors that name the setting",
 		},
 		{
-			Name: "settings/secret", run: settingsSecret,
+			Name: "settings/secret", run: settingsSecret, meant: hasSecret,
 			Rule: "Secret values are never shown: not in logs, errors, health or describe",
 		},
 		{
@@ -234,6 +238,11 @@ func settingsRequired(ctx context.Context, b *bench) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// hasSecret leaves out the islands that have nothing to hide.
+func hasSecret(s Subject) bool {
+	return slices.ContainsFunc(s.Manifest.Settings, func(setting sdk.Setting) bool { return setting.Secret })
 }
 
 func settingsSecret(ctx context.Context, b *bench) error {

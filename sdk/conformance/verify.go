@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/service-islands/islands/sdk"
@@ -53,38 +54,46 @@ type Verdict string
 const (
 	Passed  Verdict = "passed"
 	Failed  Verdict = "failed"
-	Skipped Verdict = "skipped" // of a check: it needs what was not given
+	Skipped Verdict = "skipped" // of a check: it needs what was not given, cannot see its subject, or the time was up
 	Partial Verdict = "partial" // of all: none failed, some were skipped
 )
 
 // Result is what became of one check.
 type Result struct {
+	// Name of the check, such as "quotes/answer", and its Verdict.
 	Name    string  `json:"name"`
 	Verdict Verdict `json:"verdict"`
 	// Seconds that it took.
 	Seconds float64 `json:"seconds"`
 	// Rule is the sentence of the contract.
 	Rule string `json:"rule"`
-	// Seen is why it failed, or what it needs; empty when it passed.
+	// Seen is why it failed or was not tried; empty when it passed.
 	Seen string `json:"seen,omitempty"`
 }
 
 // Report is what came out.
 type Report struct {
-	Binary  string     `json:"binary"`
-	SHA256  string     `json:"sha256"`
+	// Binary is the program's path, SHA256 its checksum in hex.
+	Binary string `json:"binary"`
+	SHA256 string `json:"sha256"`
+	// Name, Version and Roles are those of its manifest.
 	Name    string     `json:"name"`
 	Version string     `json:"version"`
 	Roles   []sdk.Role `json:"roles"`
-	Verdict Verdict    `json:"verdict"`
-	Passed  int        `json:"passed"`
-	Failed  int        `json:"failed"`
-	Skipped int        `json:"skipped"`
+	// Verdict on all of it, and how many checks Passed, Failed and were Skipped.
+	Verdict Verdict `json:"verdict"`
+	Passed  int     `json:"passed"`
+	Failed  int     `json:"failed"`
+	Skipped int     `json:"skipped"`
 	// Seconds that all of it took.
-	Seconds float64   `json:"seconds"`
-	Checks  []Result  `json:"checks"`
+	Seconds float64 `json:"seconds"`
+	// Checks in the order of the contract; those that were not asked for are left out.
+	Checks []Result `json:"checks"`
+	// Figures of each method, and Memory, where they were asked for (Options.Measure) and can be seen.
 	Figures []Figures `json:"figures,omitempty"`
 	Memory  *Memory   `json:"memory,omitempty"`
+	// Notes say what could not be measured, and why.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // ErrNotStarted is wrapped by the error of Verify for a program that cannot be started or initialized: there is nothing to
@@ -92,7 +101,8 @@ type Report struct {
 var ErrNotStarted = errors.New("the island cannot be started")
 
 // Verify holds a program to every check that is meant for it. The error says why that could not be done; what the checks
-// have found is in the report. When the context ends, what has been found by then is returned with its error.
+// have found is in the report. When the context ends before all were tried, what has been found by then is returned with its
+// error, and the rest is skipped: a check that is cut short says nothing about the island.
 func Verify(ctx context.Context, opts Options) (Report, error) {
 	began := time.Now()
 	image, err := process.Seal(opts.Path, "")
@@ -110,31 +120,46 @@ func Verify(ctx context.Context, opts Options) (Report, error) {
 	report := Report{Binary: opts.Path, SHA256: image.SHA256(), Name: m.Name, Version: m.Version, Roles: m.Roles}
 	v := &verification{Options: opts, subject: subject}
 	report.Checks = v.all(ctx)
-	if opts.Measure && ctx.Err() == nil && len(subject.Missing) == 0 {
-		if report.Figures, report.Memory, err = subject.measure(ctx); err != nil {
-			return report, fmt.Errorf("measure: %w", err)
-		}
+	report.count()
+	if opts.Measure && !v.cut.Load() && len(subject.Missing) == 0 {
+		report.Figures, report.Memory, report.Notes = subject.measure(ctx)
 	}
-	for _, r := range report.Checks {
-		switch r.Verdict {
+	report.Seconds = time.Since(began).Seconds()
+	if v.cut.Load() {
+		return report, over(ctx)
+	}
+	return report, nil
+}
+
+// over returns why there is no time left, nil while there is. A deadline crosses the wire, and an island that is a moment
+// ahead of this process ends a call with it before it has passed here.
+func over(ctx context.Context) error {
+	if deadline, bounded := ctx.Deadline(); bounded && time.Until(deadline) < 50*time.Millisecond {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// count sums up what became of the checks.
+func (r *Report) count() {
+	for _, c := range r.Checks {
+		switch c.Verdict {
 		case Passed:
-			report.Passed++
+			r.Passed++
 		case Failed:
-			report.Failed++
+			r.Failed++
 		default:
-			report.Skipped++
+			r.Skipped++
 		}
 	}
 	switch {
-	case report.Failed > 0:
-		report.Verdict = Failed
-	case report.Skipped > 0:
-		report.Verdict = Partial
+	case r.Failed > 0:
+		r.Verdict = Failed
+	case r.Skipped > 0:
+		r.Verdict = Partial
 	default:
-		report.Verdict = Passed
+		r.Verdict = Passed
 	}
-	report.Seconds = time.Since(began).Seconds()
-	return report, ctx.Err()
 }
 
 // subject makes a subject of the options: it starts the island once to see that there is something to check, and the
@@ -246,6 +271,8 @@ type verification struct {
 	Options
 	subject Subject
 	mu      sync.Mutex
+	// cut is set when the context ends before all checks were tried.
+	cut atomic.Bool
 }
 
 // all tries every check and returns what became of them.
@@ -257,9 +284,6 @@ func (v *verification) all(ctx context.Context) []Result {
 	}
 	waited := sync.OnceValue(func() map[string]Result { return v.wait(ctx, checks) })
 	for _, c := range checks {
-		if ctx.Err() != nil {
-			break
-		}
 		if c.Waits && c.Lacks(v.subject) == "" {
 			results = append(results, waited()[c.Name])
 		} else {
@@ -296,7 +320,7 @@ func (v *verification) try(ctx context.Context, c Check) Result {
 	result := Result{Name: c.Name, Rule: c.Rule, Verdict: Passed}
 	if lack := c.Lacks(v.subject); lack != "" {
 		result.Verdict, result.Seen = Skipped, "needs "+lack
-	} else {
+	} else if over(ctx) == nil {
 		v.tell(func() {
 			if v.Began != nil {
 				v.Began(c.Name)
@@ -305,8 +329,20 @@ func (v *verification) try(ctx context.Context, c Check) Result {
 		start := time.Now()
 		err := c.Run(ctx, v.subject)
 		result.Seconds = time.Since(start).Seconds()
-		if err != nil {
+		var unseen unseenError
+		switch {
+		case errors.As(err, &unseen):
+			result.Verdict, result.Seen = Skipped, unseen.Error()
+		case err != nil:
 			result.Verdict, result.Seen = Failed, strings.TrimSpace(err.Error())
+		}
+	}
+	if why := over(ctx); why != nil && result.Verdict != Skipped {
+		// What it has seen may be the work of the context: calls that end with it, and waits that it has cut short.
+		v.cut.Store(true)
+		result.Verdict, result.Seen = Skipped, "not tried: interrupted"
+		if errors.Is(why, context.DeadlineExceeded) {
+			result.Seen = "not tried: the time was up"
 		}
 	}
 	v.tell(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -71,6 +72,7 @@ func roughFlaws() []struct{ subject, flaw, checks string } {
 		{"store", "hides a setting", "process/parity"},
 		{"store", "undocumented", "manifest/settings"},
 		{"store", "a default that does not decode", "manifest/settings"},
+		{"store", "a secret by default", "manifest/settings"},
 		{"store", "a version of one number", "manifest/names"},
 		{"store", "the wrong layer", "manifest/layer"},
 		{"store", "says nothing", "process/bare"},
@@ -92,14 +94,16 @@ func roughFlaws() []struct{ subject, flaw, checks string } {
 		{"source", "deaf", "process/cancelled"},
 		{"source", "stays for its upstream", "faults/silence"},
 		{"store", "leaks memory", "load/memory"},
-		{"source", "leaks with calls", "process/goroutines"},
+		{"source", "leaks with calls", "process/left-behind"},
+		{"store", "leaks threads", "process/left-behind"},
+		{"source", "stays unseen", "process/cancelled"},
 		{"source", "queues for ever", "load/stream"},
 	}
 }
 
 // unseen lists, with the reason, the checks that a flaw of a component fails in its own process and not in another.
 var unseen = map[string]string{
-	"life/goroutines":                      "counts the goroutines of its own process; process/goroutines is for others",
+	"life/goroutines":                      "counts the goroutines of its own process; process/left-behind is for others",
 	"life/after-shutdown":                  "the SDK makes an error of the panic",
 	"life/cancelled":                       "the caller's side of the call returns; process/cancelled looks at the other",
 	"store/ended":                          "the call never leaves the caller",
@@ -132,6 +136,23 @@ func TestProgramsWithoutAFlawPass(t *testing.T) {
 	}
 }
 
+// An exception that nothing needs any more hides the next flaw of its name.
+func TestEveryExceptionIsOfACheckAndAFlaw(t *testing.T) {
+	stale := maps.Clone(unseen)
+	for _, f := range slices.Concat(roughFlaws(), flaws()) {
+		for _, check := range strings.Fields(f.checks) {
+			if !slices.ContainsFunc(conformance.All(), func(c conformance.Check) bool { return c.Name == check }) {
+				t.Errorf("%s that %s: there is no check %q", f.subject, f.flaw, check)
+			}
+			delete(stale, check)
+			delete(stale, f.subject+" that "+f.flaw+": "+check)
+		}
+	}
+	for name := range stale {
+		t.Errorf("%q is in unseen, and no flaw is to be noticed by it", name)
+	}
+}
+
 func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 	path := buildFaulty(t)
 	var rows []string
@@ -150,14 +171,13 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 			continue
 		}
 		opts := optionsFor(t, f.subject, path(f.subject, f.flaw))
-		opts.Only = func(check string) bool { return slices.Contains(wanted, check) }
 		if f.flaw == "slow to stop" || f.flaw == "runs alone" || f.flaw == "outlives its host" {
 			opts.Grace = time.Second
 		}
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			if noticed(t, name, opts, len(wanted)) {
+			if noticed(t, name, opts, wanted) {
 				mu.Lock()
 				defer mu.Unlock()
 				rows = append(rows, fmt.Sprintf("%-40s %s", name, strings.Join(wanted, " ")))
@@ -172,23 +192,35 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 	t.Logf("%d flaws, each with the checks that notice it:\n%s", len(rows), strings.Join(rows, "\n"))
 }
 
-// noticed reports whether all the checks that were asked for fail a program, and complains when not.
-func noticed(t *testing.T, name string, opts conformance.Options, checks int) bool {
+// noticed reports whether each of the checks fails a program, and complains when not. A check forgives what it sees on a busy machine
+// but not again, and so may once miss a flaw there: such a one is looked for anew.
+func noticed(t *testing.T, name string, opts conformance.Options, checks []string) bool {
 	t.Helper()
-	report, err := conformance.Verify(t.Context(), opts)
-	if err != nil {
-		t.Errorf("%s: %v", name, err)
-		return false
-	}
-	if len(report.Checks) != checks {
-		t.Errorf("%s: %d checks were tried", name, len(report.Checks))
-	}
-	for _, c := range report.Checks {
-		if c.Verdict != conformance.Failed {
-			t.Errorf("%s: %s: %s %s", name, c.Name, c.Verdict, c.Seen)
+	var missed []string
+	for range 3 {
+		opts.Only = func(check string) bool { return slices.Contains(checks, check) }
+		report, err := conformance.Verify(t.Context(), opts)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return false
 		}
+		if len(report.Checks) != len(checks) {
+			t.Errorf("%s: %d checks were tried", name, len(report.Checks))
+			return false
+		}
+		missed = nil
+		for _, c := range report.Checks {
+			if c.Verdict != conformance.Failed {
+				missed = append(missed, c.Name)
+			}
+		}
+		if len(missed) == 0 {
+			return true
+		}
+		checks = missed
 	}
-	return report.Failed == checks
+	t.Errorf("%s: %v notice nothing", name, missed)
+	return false
 }
 
 func TestAProgramThatCannotBeStartedIsNotVerified(t *testing.T) {
@@ -232,5 +264,95 @@ func TestWhatIsNotGivenIsSkippedWithTheWayToGiveIt(t *testing.T) {
 		}) {
 			t.Errorf("nothing says %q", want)
 		}
+	}
+}
+
+func TestWhatIsCutShortBlamesNobody(t *testing.T) {
+	path := buildFaulty(t)
+	only := []string{"manifest/names", "manifest/layer", "settings/unknown", "process/big-messages", "process/bad-requests", "process/signals"}
+	for why, seen := range map[error]string{context.Canceled: "not tried: interrupted", context.DeadlineExceeded: "not tried: the time was up"} {
+		t.Run(why.Error(), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			if errors.Is(why, context.DeadlineExceeded) {
+				ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
+			}
+			defer cancel()
+			opts := optionsFor(t, "store", path("store", ""))
+			opts.Only = func(name string) bool { return slices.Contains(only, name) }
+			opts.Began = func(name string) {
+				if name != "process/big-messages" {
+					return
+				}
+				if errors.Is(why, context.Canceled) {
+					cancel()
+				}
+				<-ctx.Done()
+			}
+			report, err := conformance.Verify(ctx, opts)
+			if !errors.Is(err, why) || report.Verdict != conformance.Partial || report.Failed > 0 || len(report.Checks) != len(only) {
+				t.Errorf("%v, %s, %d failed, %d checks", err, report.Verdict, report.Failed, len(report.Checks))
+			}
+			for _, c := range report.Checks {
+				early := strings.HasPrefix(c.Name, "manifest/") || strings.HasPrefix(c.Name, "settings/") || c.Name == "process/signals"
+				switch {
+				case early && c.Verdict == conformance.Passed:
+				case !early && c.Verdict == conformance.Skipped && c.Seen == seen:
+				default:
+					t.Errorf("%s %s: %s", c.Name, c.Verdict, c.Seen)
+				}
+			}
+		})
+	}
+}
+
+func TestAMethodThatCannotBeMeasuredIsANote(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "source", path("source", ""))
+	opts.Settings["url"], opts.Upstreams, opts.Measure = "http://127.0.0.1:1", nil, true
+	opts.Only = func(name string) bool { return strings.HasPrefix(name, "manifest/") }
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil || report.Verdict != conformance.Passed || report.Passed != 3 {
+		t.Errorf("%v, %s, %d passed", err, report.Verdict, report.Passed)
+	}
+	if !slices.ContainsFunc(report.Notes, func(note string) bool { return strings.HasPrefix(note, "Quotes was not measured: ") }) {
+		t.Errorf("notes: %q", report.Notes)
+	}
+	if !slices.ContainsFunc(report.Figures, func(f conformance.Figures) bool { return f.Method == "Health" }) {
+		t.Errorf("figures: %+v", report.Figures)
+	}
+}
+
+func TestWhatCannotBeSeenHasNotPassed(t *testing.T) {
+	path := buildFaulty(t)
+	for _, c := range []struct {
+		kind     string
+		upstream bool
+		want     conformance.Verdict
+		seen     string
+	}{
+		{"store", false, conformance.Skipped, "has no upstream to watch"},
+		{"source", false, conformance.Skipped, "its upstream is not watched: --upstream SETTING"},
+		{"source", true, conformance.Passed, ""},
+	} {
+		opts := optionsFor(t, c.kind, path(c.kind, "shows no stacks"))
+		if !c.upstream {
+			opts.Upstreams = nil
+		}
+		opts.Only = func(name string) bool { return name == "process/cancelled" }
+		report, err := conformance.Verify(t.Context(), opts)
+		if err != nil || len(report.Checks) != 1 || report.Checks[0].Verdict != c.want || !strings.Contains(report.Checks[0].Seen, c.seen) {
+			t.Errorf("%s, upstream %t: %v, %+v", c.kind, c.upstream, err, report.Checks)
+		}
+	}
+}
+
+func TestAnIslandWithoutASecretIsNotPraisedForHidingIt(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "store", path("store", "nothing to hide"))
+	opts.Only = func(name string) bool { return name == "settings/secret" || name == "settings/unknown" }
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil || report.Passed != 1 || len(report.Checks) != 1 || report.Checks[0].Name != "settings/unknown" {
+		t.Errorf("%v, %+v", err, report.Checks)
 	}
 }

@@ -28,6 +28,8 @@ type preamble struct {
 	flood *flood
 	lines *bufio.Reader
 	shake string // what is left of the handshake
+	// hide takes out of a text what must not get out; nil takes out nothing.
+	hide func(string) string
 
 	mu    sync.Mutex
 	shook bool
@@ -68,19 +70,27 @@ func (p *preamble) take(text, line string) {
 		return
 	}
 	if !p.shook && len(p.first) < maxSaid {
-		p.first = append(p.first, strings.ToValidUTF8(text[:min(len(text), maxSaidLine)], "\uFFFD"))
+		p.first = append(p.first, text)
 	}
 	if p.flood.admits(len(text)) {
 		p.flood.logger.Info("debugger printed", "line", text)
 	}
 }
 
-// said is what the debugger printed before the handshake. It is safe on nil.
+// said is what the debugger printed before the handshake. What must not get out is taken out only here, because that may be learnt
+// later, and before lines are cut, because a part of a secret is not found. It is safe on nil.
 func (p *preamble) said() []string {
 	if p == nil {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.first)
+	var out []string
+	for _, text := range p.first {
+		if p.hide != nil {
+			text = p.hide(text)
+		}
+		out = append(out, strings.ToValidUTF8(text[:min(len(text), maxSaidLine)], "\uFFFD"))
+	}
+	return out
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -19,7 +20,8 @@ import (
 )
 
 // Descriptions remembers what binaries have said of themselves, by their checksums, in a folder of its own. A binary that has
-// another checksum is described anew; so is every script, because what it says comes from more than its own bytes.
+// another checksum is described anew; so is every script, because what it says comes from more than its own bytes. A program
+// that speaks another protocol describes it anew, too: one cannot keep what it does not know, and the other would miss it.
 //
 // It is a convenience and never in the way: what cannot be read or is not what was written is described again, and what
 // cannot be written is not remembered. The zero value remembers nothing. It is safe for concurrent use, by several
@@ -41,6 +43,9 @@ const (
 
 // descriptionSuffix tells a description from what else may be in the folder. It changes with the form of the content.
 const descriptionSuffix = ".manifest"
+
+// descriptionProtocol says how much of a manifest whoever wrote a description could read: fields of a later minor are not kept.
+var descriptionProtocol = fmt.Sprintf("%d.%d", sdk.ProtocolMajor, sdk.ProtocolMinor)
 
 // Describe is as the function of that name, and runs the binary only if what it says is not known.
 func (d Descriptions) Describe(ctx context.Context, path, wantSHA256 string) (sdk.Manifest, error) {
@@ -88,7 +93,9 @@ func sumOfBinary(path string) (sum string, script bool, err error) {
 }
 
 // file is where a description is.
-func (d Descriptions) file(sum string) string { return filepath.Join(d.Dir, sum+descriptionSuffix) }
+func (d Descriptions) file(sum string) string {
+	return filepath.Join(d.Dir, sum+"."+descriptionProtocol+descriptionSuffix)
+}
 
 // recall returns what the binary of that checksum has said, if that is known and whole.
 func (d Descriptions) recall(sum string) (manifest sdk.Manifest, ok bool) {
@@ -115,9 +122,9 @@ func (d Descriptions) recall(sum string) (manifest sdk.Manifest, ok bool) {
 	return manifest, true
 }
 
-// checkOf is the first line of a description, by which one is known that is damaged, or of another binary.
+// checkOf is the first line of a description, by which one is known that is damaged, of another binary or of another protocol.
 func checkOf(sum string, text []byte) string {
-	check := sha256.Sum256(append([]byte(sum+"\n"), text...))
+	check := sha256.Sum256(append([]byte(sum+" "+descriptionProtocol+"\n"), text...))
 	return hex.EncodeToString(check[:])
 }
 

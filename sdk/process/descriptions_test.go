@@ -77,13 +77,22 @@ func TestABinaryIsDescribedOnce(t *testing.T) {
 	if again := described(t, d, path); again != changed {
 		t.Error("a changed binary was described twice")
 	}
-	if files := remembered(t, d); len(files) != 2 {
+	files := remembered(t, d)
+	if len(files) != 2 {
 		t.Errorf("there is %q", files)
+	}
+	for _, file := range files {
+		if suffix := fmt.Sprintf(".%d.%d.manifest", sdk.ProtocolMajor, sdk.ProtocolMinor); !strings.HasSuffix(file, suffix) {
+			t.Errorf("%s does not say which protocol its writer spoke, as %s would", file, suffix)
+		}
 	}
 	if one, other := described(t, process.Descriptions{}, path), described(t, process.Descriptions{}, path); one == other {
 		t.Error("without a folder something was remembered")
 	}
 }
+
+// otherProtocol is that of a program before this one, with which it may share a folder.
+var otherProtocol = fmt.Sprintf("%d.%d", sdk.ProtocolMajor, sdk.ProtocolMinor-1)
 
 func TestADescriptionThatIsNotWhatWasWrittenIsNotUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "numbered")
@@ -104,6 +113,19 @@ func TestADescriptionThatIsNotWhatWasWrittenIsNotUsed(t *testing.T) {
 		"of another binary": func(t *testing.T, file string, content []byte) {
 			t.Helper()
 			rewrite(t, file, append([]byte(strings.Repeat("0", 64)), content[64:]...))
+		},
+		"of a program that could read less": func(t *testing.T, file string, content []byte) {
+			t.Helper()
+			sum, _, _ := strings.Cut(filepath.Base(file), ".")
+			earlier := sha256.Sum256(append([]byte(sum+" "+otherProtocol+"\n"), content[65:]...))
+			rewrite(t, file, append([]byte(hex.EncodeToString(earlier[:])), content[64:]...))
+		},
+		"by the name of such a program": func(t *testing.T, file string, _ []byte) {
+			t.Helper()
+			sum, _, _ := strings.Cut(filepath.Base(file), ".")
+			if err := os.Rename(file, filepath.Join(filepath.Dir(file), sum+"."+otherProtocol+".manifest")); err != nil {
+				t.Fatal(err)
+			}
 		},
 		"a folder": func(t *testing.T, file string, _ []byte) {
 			t.Helper()

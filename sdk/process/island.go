@@ -53,8 +53,8 @@ type LaunchOptions struct {
 	// Image is what to execute; nil to seal what is at Path. It stays open.
 	Image *Image
 	// Debugger is a command, with its arguments, that is executed with the path of the binary as the last one, and has to start
-	// it, as "dlv exec --headless --continue" does; empty for none. The process can be traced then, its file is opened by its
-	// name, and nobody looks whether the connection to it still answers, because one that is held at a breakpoint does not.
+	// it, as "dlv exec --headless --accept-multiclient --continue" does; empty for none. The process can be traced then, its
+	// file is opened by its name, and nobody looks whether the connection to it still answers, because one that is held at a breakpoint does not.
 	Debugger []string
 	// Limits of the process.
 	Limits Limits
@@ -76,8 +76,8 @@ type LaunchOptions struct {
 	// Neither may take long; nil for none.
 	OnProcess func(pid int) (gone func())
 	// Redact takes out of what the island says about itself what must not get out: of the texts of its errors, its health,
-	// its metrics and its manifest, but not of data, whose words are what they are. It may learn while the island runs, and
-	// is called by many at once; nil takes out nothing.
+	// its metrics and its manifest, and of what its debugger says, but not of data, whose words are what they are. It may
+	// learn while the island runs, and is called by many at once; nil takes out nothing.
 	Redact func(text string) string
 	// StartTimeout bounds exec to handshake; 10 s when zero.
 	StartTimeout time.Duration

@@ -71,7 +71,7 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 		applied:   Applied{SHA256: image.SHA256(), Sealed: image.Unsealed() == "", Unsealed: image.Unsealed()},
 	}
 	if r.debugger = opts.Debugger; len(r.debugger) > 0 {
-		r.preamble = &preamble{flood: flood}
+		r.preamble = &preamble{flood: flood, hide: opts.Redact}
 		r.applied.Debugger, r.applied.Sealed, r.applied.Unsealed = slices.Clone(r.debugger), false, "a debugger opens it by its name"
 		cmd.Env = append(cmd.Env, envDebugged+"=1")
 	}

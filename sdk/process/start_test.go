@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,5 +202,19 @@ func TestStartedByHand(t *testing.T) {
 		if out, code := run(args...); code != 2 || !contains(out, "unknown arguments") {
 			t.Errorf("%q: %d: %s", args, code, out)
 		}
+	}
+}
+
+// TestWhatADebuggerSaysIsRedacted where it is asked for: a debugger has the environment of the island, and may print it.
+func TestWhatADebuggerSaysIsRedacted(t *testing.T) {
+	const secret = "key-of-an-island"
+	long := strings.Repeat("x", 190)
+	p := launch(t, process.LaunchOptions{
+		Debugger: []string{script(t, "echo listening\necho KEY=$KEY\necho $LONG$KEY\nexec \"$@\"")},
+		Env:      map[string]string{"KEY": secret, "LONG": long},
+		Redact:   func(text string) string { return strings.ReplaceAll(text, secret, "[redacted]") },
+	})
+	if got, want := p.Applied().DebuggerSaid, []string{"listening", "KEY=[redacted]", long + "[redacted]"}; !slices.Equal(got, want) {
+		t.Errorf("it said %q, want %q", got, want)
 	}
 }

@@ -141,9 +141,10 @@ func killHost(t *testing.T, h *host) {
 	_ = h.cmd.Process.Kill()
 	<-h.done
 	died := time.Now()
-	// It is promised within a second. Beside all the other tests those who clean up may be slow to run, and the test to see it.
+	// It is promised within a second. Beside all the other tests those who clean up may be slow to run, and the test to see it; and a
+	// program with the race detector sleeps for a second before it ends.
 	bound := 5 * time.Second
-	if full {
+	if full && !races {
 		bound = time.Second
 	}
 	eventually(t, bound, "nothing is left", func() error {

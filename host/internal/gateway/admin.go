@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/service-islands/islands/sdk"
 )
@@ -121,11 +122,16 @@ func onIsland(done string, change func(context.Context, string) error) func(cont
 
 // operate carries out an operator's request. Its errors are shown in full, other than those of the API.
 func (g *Gateway) operate(do func(context.Context, *fiber.Ctx) (any, error)) fiber.Handler {
+	return g.operateAt(hclog.Info, do)
+}
+
+// operateAt is operate for requests whose coming is worth a line of that level.
+func (g *Gateway) operateAt(level hclog.Level, do func(context.Context, *fiber.Ctx) (any, error)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		ctx := contextOf(c)
 		ctx.deadline = startOf(c.Context()).Add(g.limits.operation) // Nobody else has the context yet.
 		if c.Method() == http.MethodPost {
-			g.opts.Logger.Info("operator request", "path", instance(c.Context().URI().PathOriginal()),
+			g.opts.Logger.Log(level, "operator request", "path", instance(c.Context().URI().PathOriginal()),
 				"request_id", ctx.id.String())
 		}
 		body, err := do(ctx, c)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/service-islands/islands/sdk"
 )
 
@@ -58,6 +60,8 @@ func TestAdminToken(t *testing.T) {
 func TestAdminSocket(t *testing.T) {
 	opts := options(newFakeMarket())
 	op := &fakeOperator{}
+	log := &logLines{}
+	opts.Logger = hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Info})
 	opts.Operator, opts.AdminSocket = op, filepath.Join(t.TempDir(), "admin.sock")
 	started(t, opts, defaultLimits())
 	client := &http.Client{Transport: &http.Transport{
@@ -133,6 +137,11 @@ func TestAdminSocket(t *testing.T) {
 			}
 			if strings.Join(op.told, ",") != tt.told {
 				t.Errorf("told %q, want %q", op.told, tt.told)
+			}
+			// What a program asks for every few seconds is no news.
+			told := len(log.with("operator request: path="+tt.path)) > 0
+			if want := tt.method == http.MethodPost && !strings.HasSuffix(tt.path, "/keep"); tt.status == http.StatusOK && told != want {
+				t.Errorf("a line of the log: %t", told)
 			}
 		})
 	}

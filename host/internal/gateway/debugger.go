@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/hashicorp/go-hclog"
 )
 
 // Bounds of a debugger's command.
@@ -34,7 +35,8 @@ func (g *Gateway) debuggerRoutes(app *fiber.App) {
 		}
 		return map[string]string{"island": name, "result": "attached"}, op.Attach(ctx, name, req.Debugger)
 	}))
-	app.Post("/admin/islands/:name/keep", g.operate(onIsland("kept", func(_ context.Context, name string) error { return op.Keep(name) })))
+	// It comes every few seconds from a program, not from an operator.
+	app.Post("/admin/islands/:name/keep", g.operateAt(hclog.Debug, onIsland("kept", func(_ context.Context, name string) error { return op.Keep(name) })))
 	app.Post("/admin/islands/:name/detach", g.operate(onIsland("detached", op.Detach)))
 }
 

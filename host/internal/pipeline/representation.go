@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -43,38 +45,49 @@ func NewRepresentation(format, contentType string, body []byte) Representation {
 	if len(body) < minCompressed {
 		return r
 	}
-	if packed := compress(body, func(b *bytes.Buffer) writeCloser {
-		w, err := gzip.NewWriterLevel(b, gzipLevel)
-		if err != nil {
-			return nil // the level is a constant within the range
-		}
-		return w
-	}); packed != nil {
+	if packed := gzips.pack(body); packed != nil {
 		r.Gzip, r.ETagGzip = packed, `"`+tag+`-g"`
 	}
-	if packed := compress(body, func(b *bytes.Buffer) writeCloser { return brotli.NewWriterLevel(b, brotliLevel) }); packed != nil {
+	if packed := brotlis.pack(body); packed != nil {
 		r.Brotli, r.ETagBrotli = packed, `"`+tag+`-b"`
 	}
 	return r
 }
 
-// writeCloser is what both compressors are.
-type writeCloser interface {
-	Write(p []byte) (int, error)
-	Close() error
+// packer compresses whole bodies in one form. A compressor takes a megabyte, most of which is cleared when it begins anew, so each is
+// used again.
+type packer struct{ idle sync.Pool }
+
+// compressor is what both compressors are.
+type compressor interface {
+	io.WriteCloser
+	Reset(to io.Writer)
 }
 
-// compress returns the compressed form of a body, or nil when it is not smaller.
-func compress(body []byte, open func(*bytes.Buffer) writeCloser) []byte {
+// The forms that bodies are compressed in.
+var (
+	gzips = packer{sync.Pool{New: func() any {
+		w, err := gzip.NewWriterLevel(nil, gzipLevel)
+		if err != nil {
+			panic(err) // The level is a constant within the range.
+		}
+		return w
+	}}}
+	brotlis = packer{sync.Pool{New: func() any { return brotli.NewWriterLevel(nil, brotliLevel) }}}
+)
+
+// pack returns the compressed form of a body, or nil when it is not smaller.
+func (p *packer) pack(body []byte) []byte {
 	var b bytes.Buffer
-	w := open(&b)
-	if w == nil {
+	w := p.idle.Get().(compressor)
+	w.Reset(&b)
+	_, err := w.Write(body)
+	if err = errors.Join(err, w.Close()); err != nil {
 		return nil
 	}
-	if _, err := w.Write(body); err != nil {
-		return nil
-	}
-	if err := w.Close(); err != nil || b.Len() >= len(body) {
+	w.Reset(nil) // It holds on to nothing.
+	p.idle.Put(w)
+	if b.Len() >= len(body) {
 		return nil
 	}
 	return bytes.Clone(b.Bytes())

@@ -35,12 +35,19 @@ type kind struct {
 	layerConst  string // how a program writes the layer
 	component   string // the Go type of the island
 	description string
+	verify      string // what "islands verify" has to be given so that it skips nothing
 }
 
 var kinds = map[Kind]kind{
-	Source:   {sdk.LayerExternalServices, "LayerExternalServices", "Source", "Quotes and candles of an exchange."},
-	Store:    {sdk.LayerInfrastructure, "LayerInfrastructure", "Store", "Keeps quotes, candles and answers in one file."},
-	Reporter: {sdk.LayerBusinessLogic, "LayerBusinessLogic", "Reporter", "A short report on how an asset did this month."},
+	Source: {
+		sdk.LayerExternalServices, "LayerExternalServices", "Source", "Quotes and candles of an exchange.",
+		" --set url=http://127.0.0.1:8900/binance --upstream url --asset bitcoin:btc",
+	},
+	Store: {
+		sdk.LayerInfrastructure, "LayerInfrastructure", "Store", "Keeps quotes, candles and answers in one file.",
+		" --set path=/tmp/trial.jsonl",
+	},
+	Reporter: {sdk.LayerBusinessLogic, "LayerBusinessLogic", "Reporter", "A short report on how an asset did this month.", ""},
 }
 
 // Options say what to write and where.
@@ -69,6 +76,8 @@ type Island struct {
 	Files []string
 	// Snippet is what to put into islands.hcl.
 	Snippet string
+	// Verify is the command that holds the program, once it is built, to every check there is for it; to be typed in the folder.
+	Verify string
 	// Untidy is why go.mod holds more than the island needs; nil when it does not, and where there was no checkout.
 	Untidy error
 }
@@ -91,7 +100,7 @@ func Write(ctx context.Context, opts Options) (Island, error) {
 	if err != nil {
 		return Island{}, err
 	}
-	island := Island{Name: opts.Name, Kind: opts.Kind, Dir: opts.Dir, Snippet: string(files[snippetFile])}
+	island := Island{Name: opts.Name, Kind: opts.Kind, Dir: opts.Dir, Snippet: string(files[snippetFile]), Verify: opts.verify()}
 	if island.Untidy, err = opts.place(ctx, files); err != nil {
 		return Island{}, err
 	}
@@ -163,9 +172,13 @@ func (o *Options) complete() error {
 	}
 }
 
+// verify is Island.Verify.
+func (o *Options) verify() string { return "islands verify bin/" + o.Name + kinds[o.Kind].verify }
+
 // data is what the templates use.
 type data struct {
 	Options
+	Verify                                      string
 	Layer, LayerConst, Type, Title, Description string
 	// Binary is where the program will lie once it is built.
 	Binary string
@@ -185,7 +198,7 @@ func (o *Options) render() (map[string][]byte, error) {
 		program += ".exe"
 	}
 	d := data{
-		Options: *o, Layer: k.layer.String(), LayerConst: k.layerConst, Type: k.component, Description: k.description,
+		Options: *o, Verify: o.verify(), Layer: k.layer.String(), LayerConst: k.layerConst, Type: k.component, Description: k.description,
 		Title: strings.ToUpper(o.Name[:1]) + o.Name[1:], Binary: filepath.Join(o.Dir, "bin", program),
 	}
 	set := template.New("").Delims("<%", "%>").Option("missingkey=error").Funcs(template.FuncMap{"quote": quoteHCL})

@@ -74,6 +74,9 @@ func TestIslands(t *testing.T) {
 					}
 				}
 			}
+			if readme, err := os.ReadFile(filepath.Join(island.Dir, "README.md")); err != nil || !bytes.Contains(readme, []byte("\n"+island.Verify+"\n")) {
+				t.Errorf("README.md does not say %q: %v", island.Verify, err)
+			}
 			run(t, island.Dir, "mod", "tidy", "-diff")
 			run(t, island.Dir, "vet", "./...")
 			run(t, island.Dir, "test", "-timeout", "240s", "./...")

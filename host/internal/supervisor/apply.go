@@ -33,7 +33,8 @@ func (a *Applied) sort() {
 // why. An island that must be stopped first is away in between, and is started again as it was when its successor fails.
 //
 // The checksum is what the bytes must have; that of the configuration when it is empty. Another binary stays in effect
-// until the next Apply.
+// until the next Apply. Conflict for an island that runs under a debugger: a second one would be started beside it, and another
+// binary would be lost with it.
 func (s *Supervisor) Swap(ctx context.Context, name, to, sha256 string) error {
 	done, err := s.beginChange(ctx)
 	if err != nil {
@@ -45,6 +46,10 @@ func (s *Supervisor) Swap(ctx context.Context, name, to, sha256 string) error {
 		return err
 	}
 	spec := *k.spec.Load()
+	if spec.plain != nil {
+		return sdk.Errorf(sdk.Conflict, "island %q runs under the debugger %q: end its \"islands attach\" with Ctrl-C, then swap it (once nobody attaches it any more, it is without a debugger after %s)",
+			name, spec.debugger[0], DebuggerLease)
+	}
 	if to != "" {
 		spec.overridden = spec.overridden || to != spec.Path
 		spec.Path = to
@@ -231,7 +236,14 @@ func (s *Supervisor) follow(spec Spec, was *keeper) *keeper {
 func (p *plan) compare(k *keeper, spec Spec) error {
 	is := k.spec.Load()
 	if is.plain != nil && is.plain.same(&spec) { // What else changes does not take the debugger away.
-		p.applied.Unchanged = append(p.applied.Unchanged, k.name)
+		if is.plain.Restart == spec.Restart && is.plain.Health == spec.Health {
+			p.applied.Unchanged = append(p.applied.Unchanged, k.name)
+			return nil
+		}
+		ruled := *is
+		ruled.Restart, ruled.Health, ruled.plain = spec.Restart, spec.Health, &spec
+		p.updated[k] = &ruled
+		p.applied.Updated = append(p.applied.Updated, k.name)
 		return nil
 	}
 	change := newChange(spec, "has another configuration")

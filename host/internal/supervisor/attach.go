@@ -17,6 +17,9 @@ const (
 	DebuggerLease = 45 * time.Second
 	// detachTimeout bounds the way back when nobody waits for it.
 	detachTimeout = time.Minute
+	// firstRetry and longestRetry bound the pause before that is tried again.
+	firstRetry   = 5 * time.Second
+	longestRetry = time.Minute
 )
 
 // Attach replaces an island, as Swap does, by its binary under a debugger: a command, with its arguments, that starts the binary
@@ -55,21 +58,50 @@ func (s *Supervisor) Attach(ctx context.Context, name string, debugger []string)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if before := s.leases[name]; before != nil {
-		before.Stop()
+		before.timer.Stop()
 	}
+	l := &lease{until: time.Now().Add(DebuggerLease), retry: firstRetry}
 	outliving := context.WithoutCancel(ctx)
-	s.leases[name] = time.AfterFunc(DebuggerLease, func() {
-		ctx, cancel := context.WithTimeout(outliving, detachTimeout)
-		defer cancel()
-		if _, _, err := s.debugged(name); err != nil {
-			return // A reload has taken it away.
-		}
-		s.opts.Logger.Warn("Nobody asks any more for the debugger of an island", k.fields()...)
-		if err := s.Detach(ctx, name); err != nil {
-			s.opts.Logger.Warn("Island cannot be taken from its debugger", k.fields("error", err.Error())...)
-		}
-	})
+	l.timer = time.AfterFunc(DebuggerLease, func() { s.expire(outliving, k, l) })
+	s.leases[name] = l
 	return nil
+}
+
+// lease is how long one debugger of an island may stay. It is compared by its address: a timer that has fired may have to wait
+// for its turn until the island runs under the next debugger, which it has no say in. The supervisor's mu guards it.
+type lease struct {
+	until time.Time
+	timer *time.Timer
+	retry time.Duration // the pause after the next failure
+}
+
+// expire takes the debugger away whose lease is over. What fails is tried again, because nothing confines the island until it
+// succeeds, and nobody else would.
+func (s *Supervisor) expire(ctx context.Context, k *keeper, l *lease) {
+	ctx, cancel := context.WithTimeout(ctx, detachTimeout)
+	defer cancel()
+	err := s.detach(ctx, k.name, l)
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leases[k.name] != l {
+		return
+	}
+	select {
+	case <-s.refused: // The island ends with the host.
+		return
+	default:
+	}
+	if _, _, gone := s.debugged(k.name); gone != nil { // A reload has taken it away.
+		delete(s.leases, k.name)
+		return
+	}
+	pause := max(l.retry, time.Until(l.until)) // Somebody may have called Keep meanwhile.
+	l.retry = min(2*l.retry, longestRetry)
+	l.timer.Reset(pause)
+	s.opts.Logger.Warn("Island cannot be taken from its debugger", k.fields("error", err.Error(), "retry_in", pause.String())...)
 }
 
 // Keep lets an island run under its debugger for another DebuggerLease. Conflict when it does not run under one.
@@ -79,22 +111,32 @@ func (s *Supervisor) Keep(name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if lease := s.leases[name]; lease != nil {
-		lease.Reset(DebuggerLease)
+	if l := s.leases[name]; l != nil {
+		l.until, l.retry = time.Now().Add(DebuggerLease), firstRetry
+		l.timer.Reset(DebuggerLease)
 	}
 	return nil
 }
 
 // Detach replaces an island that runs under a debugger by what it was without, read anew from its file. Conflict when it does not.
-func (s *Supervisor) Detach(ctx context.Context, name string) error {
+func (s *Supervisor) Detach(ctx context.Context, name string) error { return s.detach(ctx, name, nil) }
+
+// detach is Detach. With a lease it does nothing unless that is the island's, and is over.
+func (s *Supervisor) detach(ctx context.Context, name string, over *lease) error {
 	done, err := s.beginChange(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if over != nil && !s.over(name, over) {
+		return nil
+	}
 	k, plain, err := s.debugged(name)
 	if err != nil {
 		return err
+	}
+	if over != nil {
+		s.opts.Logger.Warn("Nobody asks any more for the debugger of an island", k.fields()...)
 	}
 	c := newChange(*plain, "is taken from its debugger")
 	c.forgive = true
@@ -103,11 +145,18 @@ func (s *Supervisor) Detach(ctx context.Context, name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if lease := s.leases[name]; lease != nil {
-		lease.Stop()
+	if l := s.leases[name]; l != nil {
+		l.timer.Stop()
 		delete(s.leases, name)
 	}
 	return nil
+}
+
+// over reports whether a lease is the island's, and has ended.
+func (s *Supervisor) over(name string, l *lease) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[name] == l && !time.Now().Before(l.until)
 }
 
 // debugged returns an island that runs under a debugger, and what it is without.

@@ -26,7 +26,7 @@ type Supervisor struct {
 	mu      sync.Mutex
 	begun   bool
 	cancel  map[*keeper]context.CancelFunc // of the keepers that run
-	leases  map[string]*time.Timer         // of the islands that run under a debugger
+	leases  map[string]*lease              // of the islands that run under a debugger
 	closing chan struct{}                  // closed when Stop begins
 	refuse  sync.Once                      // to close refused
 	refused chan struct{}                  // closed when nothing is to be changed any more
@@ -55,7 +55,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		opts: opts.withDefaults(), notify: newNotifier(opts.OnChange), changing: make(chan struct{}, 1),
-		cancel: map[*keeper]context.CancelFunc{}, leases: map[string]*time.Timer{}, closing: make(chan struct{}), closed: make(chan struct{}),
+		cancel: map[*keeper]context.CancelFunc{}, leases: map[string]*lease{}, closing: make(chan struct{}), closed: make(chan struct{}),
 		refused: make(chan struct{}),
 	}
 	s.reports = newReports(opts.CrashDir, s.opts.Logger)
@@ -202,7 +202,7 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	close(s.closing)
 	s.RefuseChanges()
 	for _, lease := range s.leases {
-		lease.Stop()
+		lease.timer.Stop()
 	}
 	begun := s.begun
 	s.begun = true

@@ -158,7 +158,7 @@ func (s *source) ask(ctx context.Context, vs string) error {
 	if s.is("deaf") {
 		time.Sleep(500 * time.Millisecond)
 	}
-	if s.is("stays for its upstream") {
+	if s.is("stays for its upstream") || s.is("stays unseen") {
 		err = s.abandon(ctx)
 	} else {
 		err = s.fetch(ctx)

@@ -32,6 +32,8 @@ func (l *life) roughStart(cfg sdk.Config, err error) error {
 			<-signals
 			os.Exit(0) //nolint:revive // A flaw that ends the process.
 		}()
+	case "shows no stacks", "leaks threads", "stays unseen":
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT) // As a program that is not in Go.
 	case "dies of a bad setting":
 		if err != nil {
 			os.Exit(4) //nolint:revive // A flaw that ends the process.
@@ -51,6 +53,11 @@ func (l *life) roughCall() {
 		kept = append(kept, page)
 	case "leaks with calls":
 		go func() { <-l.leak }()
+	case "leaks threads":
+		go func() {
+			runtime.LockOSThread()
+			<-l.leak
+		}()
 	case "busy":
 		for start := time.Now(); time.Since(start) < 800*time.Millisecond; {
 			runtime.Gosched()

@@ -30,6 +30,16 @@ func main() {
 		manifest.Settings[0].Doc = " "
 	case "a default that does not decode":
 		manifest.Settings[0].Default, manifest.Settings[0].Type = "x", "int"
+	case "a secret by default":
+		for i := range manifest.Settings {
+			if manifest.Settings[i].Secret {
+				manifest.Settings[i].Default = "letmein"
+			}
+		}
+	case "nothing to hide":
+		for i := range manifest.Settings {
+			manifest.Settings[i].Secret = false
+		}
 	case "a version of one number":
 		manifest.Version = "1"
 	case "the wrong layer":
