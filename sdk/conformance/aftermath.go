@@ -62,16 +62,25 @@ func (b *bench) abandonCalls(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	calls := b.roleCalls(p.Island())
-	// Long enough to arrive, and enough of them that some are still at work when they are given up.
-	callCtx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var given sync.WaitGroup
-	for range 5 {
-		for _, c := range calls {
-			given.Go(func() { _ = c.call(callCtx) })
+	var asking, given sync.WaitGroup
+	for range 5 { // Enough of them that some are still at work when they are given up.
+		for _, c := range b.roleCalls(p.Island()) {
+			asking.Add(1)
+			given.Go(func() {
+				asking.Done()
+				_ = c.call(callCtx)
+			})
 		}
 	}
+	asking.Wait()
+	// What is answered behind them on the same connection shows that they have arrived, however busy the machine is.
+	_ = p.Island().Health(callCtx)
+	if err := pause(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
+		return err
+	}
+	cancel()
 	given.Wait()
 	if err := pause(ctx, time.Now().Add(prompt)); err != nil {
 		return err
@@ -87,8 +96,8 @@ func (b *bench) abandonCalls(ctx context.Context) error {
 	return nil
 }
 
-// abandonUpstream lets the deadlines of calls pass that wait for a silent upstream, which sees when they let go of it. That
-// shows the calls of an island in any language.
+// abandonUpstream gives up calls that wait for a silent upstream, by a deadline and by a cancellation. The upstream sees when they
+// let go of it, which shows the calls of an island in any language.
 func (b *bench) abandonUpstream(ctx context.Context) error {
 	switch {
 	case b.Break != nil && b.Held != nil:
@@ -105,28 +114,36 @@ func (b *bench) abandonUpstream(ctx context.Context) error {
 	defer mend()
 	asked := false
 	for _, c := range b.roleCalls(p.Island()) {
-		// A deadline, and not a cancellation: it is what crosses the wire in every language.
-		const deadline = 500 * time.Millisecond
-		callCtx, cancel := context.WithTimeout(ctx, deadline)
-		var given sync.WaitGroup
-		given.Go(func() { _ = c.call(callCtx) })
-		arrived := eventually(callCtx, deadline, func() error {
-			if b.Held() == 0 {
-				return errors.New("nothing was asked")
+		for _, way := range []string{"deadline", "cancellation"} {
+			const deadline = 500 * time.Millisecond
+			callCtx, cancel := context.WithCancel(ctx)
+			if way == "deadline" {
+				cancel()
+				callCtx, cancel = context.WithTimeout(ctx, deadline)
 			}
-			return nil
-		})
-		asked = asked || arrived == nil
-		given.Wait()
-		cancel()
-		err := eventually(ctx, prompt, func() error {
-			if n := b.Held(); n > 0 {
-				return fmt.Errorf("%d requests wait for the upstream", n)
+			var given sync.WaitGroup
+			given.Go(func() { _ = c.call(callCtx) })
+			arrived := eventually(callCtx, deadline, func() error {
+				if b.Held() == 0 {
+					return errors.New("nothing was asked")
+				}
+				return nil
+			})
+			asked = asked || arrived == nil
+			if way == "cancellation" {
+				cancel()
 			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("%s goes on after its deadline: %w", c.name, err)
+			given.Wait()
+			cancel()
+			err := eventually(ctx, prompt, func() error {
+				if n := b.Held(); n > 0 {
+					return fmt.Errorf("%d requests wait for the upstream", n)
+				}
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("%s goes on after its %s: %w", c.name, way, err)
+			}
 		}
 	}
 	if !asked {

@@ -188,7 +188,7 @@ func processLifeline(ctx context.Context, b *bench) error {
 
 func processSignals(ctx context.Context, b *bench) error {
 	if runtime.GOOS == "windows" {
-		return nil // There are none.
+		return unseenError("there are no such signals on " + runtime.GOOS)
 	}
 	p, err := b.running(ctx)
 	if err != nil {

@@ -192,35 +192,24 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 	t.Logf("%d flaws, each with the checks that notice it:\n%s", len(rows), strings.Join(rows, "\n"))
 }
 
-// noticed reports whether each of the checks fails a program, and complains when not. A check forgives what it sees on a busy machine
-// but not again, and so may once miss a flaw there: such a one is looked for anew.
+// noticed reports whether each of the checks fails a program, and complains when not.
 func noticed(t *testing.T, name string, opts conformance.Options, checks []string) bool {
 	t.Helper()
-	var missed []string
-	for range 3 {
-		opts.Only = func(check string) bool { return slices.Contains(checks, check) }
-		report, err := conformance.Verify(t.Context(), opts)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			return false
-		}
-		if len(report.Checks) != len(checks) {
-			t.Errorf("%s: %d checks were tried", name, len(report.Checks))
-			return false
-		}
-		missed = nil
-		for _, c := range report.Checks {
-			if c.Verdict != conformance.Failed {
-				missed = append(missed, c.Name)
-			}
-		}
-		if len(missed) == 0 {
-			return true
-		}
-		checks = missed
+	opts.Only = func(check string) bool { return slices.Contains(checks, check) }
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return false
 	}
-	t.Errorf("%s: %v notice nothing", name, missed)
-	return false
+	if len(report.Checks) != len(checks) {
+		t.Errorf("%s: %d checks were tried", name, len(report.Checks))
+	}
+	for _, c := range report.Checks {
+		if c.Verdict != conformance.Failed {
+			t.Errorf("%s: %s: %s %s", name, c.Name, c.Verdict, c.Seen)
+		}
+	}
+	return report.Failed == len(checks)
 }
 
 func TestAProgramThatCannotBeStartedIsNotVerified(t *testing.T) {

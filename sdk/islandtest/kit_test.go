@@ -16,9 +16,15 @@ import (
 	"github.com/service-islands/islands/sdk/islandtest/internal/reference"
 )
 
-// A call of an island whose flaw is that it leaves slowly may outlast its test.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/service-islands/islands/sdk/islandtest/internal/reference.(*life).begin"))
+func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
+
+// settling waits, after the tests, for the calls of islands whose flaw is to leave slowly.
+type settling struct{ *testing.M }
+
+func (s settling) Run() int {
+	status := s.M.Run()
+	reference.Settle()
+	return status
 }
 
 // subjects returns one subject per kind of island, each with a flaw, or with none.

@@ -8,7 +8,7 @@ import urllib.parse
 
 from contract import Failure
 from islands.v1 import islands_pb2 as pb
-from upstream import Client, remaining
+from upstream import Client, abandoned, remaining
 
 TETHER = "USDT"
 IN_TETHER = "figures are in USDT, not in US dollars"
@@ -156,8 +156,9 @@ class Source:
     def _list(self, age, context, retries):
         """What is traded against what, no older than age seconds if Binance answers."""
         began = time.monotonic()
-        if not self._lock.acquire(timeout=max(0.0, remaining(context))):
-            raise Failure(pb.KIND_DEADLINE_EXCEEDED, "waiting for the list of pairs")
+        while not self._lock.acquire(timeout=min(0.1, max(0.0, remaining(context)))):
+            if not context.is_active() or remaining(context) <= 0:
+                raise abandoned("waiting for the list of pairs", context)
         try:
             now = time.monotonic()
             if self._pairs is not None and (now - self._listed < age or now - self._failed < LIST_PAUSE):
@@ -168,8 +169,8 @@ class Source:
                 self._pairs = self._load(context, retries)
                 self._listed, self._failure, self._failed = time.monotonic(), None, -LIST_PAUSE
             except Failure as failure:
-                if failure.kind == pb.KIND_DEADLINE_EXCEEDED:
-                    raise  # That was this caller's deadline, not the others'.
+                if failure.kind in (pb.KIND_DEADLINE_EXCEEDED, pb.KIND_CANCELED):
+                    raise  # This caller has gone, and not the others.
                 self._failure, self._failed = failure, time.monotonic()
                 if self._pairs is None:
                     raise

@@ -1,9 +1,11 @@
 """A polite HTTP client: it keeps to a budget, obeys Retry-After, bounds every call in time and size, tries again only when
 the host says so, and answers each failure with a kind."""
 
+import http.client
 import json
 import random
 import re
+import socket
 import ssl
 import threading
 import time
@@ -29,12 +31,87 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class Caller:
+    """Whoever waits for an answer. When he goes, by cancellation too, what is under way for him is cut off: a read that blocks
+    notices nothing else."""
+
+    def __init__(self, context):
+        self._lock, self._socket = threading.Lock(), None
+        self._gone = threading.Event()
+        if not context.add_callback(self._leave):
+            self._gone.set()
+
+    def gone(self):
+        return self._gone.is_set()
+
+    def pause(self, seconds):
+        """Waits, and not for somebody who goes meanwhile."""
+        self._gone.wait(seconds)
+
+    def connected(self, sock):
+        with self._lock:
+            self._socket = sock
+            if self._gone.is_set():
+                cut(sock)
+
+    def _leave(self):
+        with self._lock:
+            self._gone.set()
+            if self._socket is not None:
+                cut(self._socket)
+
+
+def cut(sock):
+    """Ends the reads and writes of a socket, in whatever thread; closing it is for whoever opened it."""
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # Of TLS, too, whose own would take its state from under the reader.
+    except OSError:
+        pass  # It has ended by itself.
+
+
+class Connection(http.client.HTTPConnection):
+    caller = None
+
+    def connect(self):
+        super().connect()
+        self.caller.connected(self.sock)
+
+
+class SecureConnection(http.client.HTTPSConnection):
+    caller = None
+
+    def connect(self):
+        super().connect()
+        self.caller.connected(self.sock)
+
+
+def connecting(kind, caller):
+    """Makes connections of a kind that the caller's leaving cuts off."""
+
+    def connect(*args, **named):
+        connection = kind(*args, **named)
+        connection.caller = caller
+        return connection
+
+    return connect
+
+
+class Plain(urllib.request.HTTPHandler):
+    def http_open(self, request):
+        return self.do_open(connecting(Connection, request.caller), request)
+
+
+class Secure(urllib.request.HTTPSHandler):
+    def https_open(self, request):
+        return self.do_open(connecting(SecureConnection, request.caller), request, context=self._context)
+
+
 class Client:
     """Asks one service. Safe for many threads."""
 
     def __init__(self, url, timeout, per_minute, classify):
         self._url, self._timeout, self._classify = url.rstrip("/"), timeout, classify
-        self._opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+        self._opener = urllib.request.build_opener(NoRedirect, Plain, Secure(context=ssl.create_default_context()))
         # A bucket that starts full and refills with what that leaves of the minute: no minute ever holds more.
         self._burst = max(1.0, per_minute / 4)
         self._refill = (per_minute - self._burst) / MINUTE
@@ -48,22 +125,23 @@ class Client:
 
     def get(self, path, query, context, retries):
         """The JSON that the service answers to a GET. retries is how often it may be asked again within the call's deadline."""
+        caller = Caller(context)
         for attempt in range(max(0, retries) + 1):
             try:
-                return self._attempt(path, query, context, attempt)
+                return self._attempt(path, query, context, caller, attempt)
             except Failure as failure:
                 pause = 0.2 * 2**attempt * random.uniform(0.5, 1.5)
                 again = failure.kind in (pb.KIND_UNAVAILABLE, pb.KIND_BAD_UPSTREAM) and attempt < retries
-                if not again or not context.is_active() or remaining(context) < pause + 0.1:
+                if not again or caller.gone() or remaining(context) < pause + 0.1:
                     raise
-                time.sleep(pause)
+                caller.pause(pause)
         raise AssertionError("unreachable")
 
-    def _attempt(self, path, query, context, attempt):
+    def _attempt(self, path, query, context, caller, attempt):
         self._admit(path)
         began = time.monotonic()
         try:
-            answer = self._exchange(path, query, context)
+            answer = self._exchange(path, query, context, caller)
         except Failure as failure:
             self._note(time.monotonic() - began, attempt, failure)
             raise
@@ -83,21 +161,30 @@ class Client:
                 raise Failure(pb.KIND_RATE_LIMITED, f"GET {path}: the budget of calls is used up", (1 - self._tokens) / self._refill)
             self._tokens -= 1
 
-    def _exchange(self, path, query, context):
+    def _exchange(self, path, query, context, caller):
+        try:
+            return self._ask(path, query, context, caller)
+        except Failure:
+            if caller.gone():  # What is seen then is his doing, and not the service's.
+                raise abandoned(f"GET {path}", context) from None
+            raise
+
+    def _ask(self, path, query, context, caller):
         bound = min(self._timeout, remaining(context))
-        if bound <= 0 or not context.is_active():
-            raise Failure(pb.KIND_DEADLINE_EXCEEDED, f"GET {path}: no time is left")
+        if bound <= 0 or caller.gone():
+            raise abandoned(f"GET {path}", context)
         end = time.monotonic() + bound
         request = urllib.request.Request(
             f"{self._url}{path}?{urllib.parse.urlencode(query)}",
             headers={"Accept": "application/json", "User-Agent": "service-islands-python-source/1.0"},
         )
+        request.caller = caller
         try:
             with self._opener.open(request, timeout=bound) as reply:
-                body = read(reply, end, context)
+                body = read(reply, end, caller)
         except urllib.error.HTTPError as e:
             with e:
-                raise self._refusal(path, e, end, context) from None
+                raise self._refusal(path, e, end, caller) from None
         except TimeoutError:
             raise late(path, context) from None
         except (OSError, urllib.error.URLError) as e:
@@ -115,11 +202,11 @@ class Client:
         except (ValueError, RecursionError):
             raise Failure(pb.KIND_BAD_UPSTREAM, f"GET {path}: the answer is not JSON") from None
 
-    def _refusal(self, path, reply, end, context):
+    def _refusal(self, path, reply, end, caller):
         """What a status that is no success means."""
         status = reply.code
         try:
-            body = read(reply, end, context) or b""
+            body = read(reply, end, caller) or b""
         except Exception:
             body = b""
         try:
@@ -156,6 +243,8 @@ class Client:
                 recovered, self._failures, self._reason = self._failures > 0, 0, ""
                 if failure is None:
                     self._silent_until = 0.0
+            elif failure.kind == pb.KIND_CANCELED:  # Says nothing about the service.
+                recovered = False
             else:
                 recovered = False
                 self._failures, self._reason = self._failures + 1, str(failure)
@@ -164,7 +253,7 @@ class Client:
                 if failure.kind in (pb.KIND_RATE_LIMITED, pb.KIND_UNAVAILABLE, pb.KIND_PERMISSION_DENIED) and failure.retry_after:
                     until = time.monotonic() + min(failure.retry_after, MOST_SILENCE)
                     self._silent_until, self._silence = max(self._silent_until, until), str(failure)
-            first = self._failures == 1
+            first = self._failures == 1 and failure is not None and failure.kind != pb.KIND_CANCELED
         if first:
             goplugin.log("WARN", "the service fails", error=str(failure))
         elif recovered:
@@ -213,11 +302,18 @@ def remaining(context):
 
 def late(path, context):
     if remaining(context) <= 0.05:
-        return Failure(pb.KIND_DEADLINE_EXCEEDED, f"GET {path}: no answer within the call's deadline")
+        return abandoned(f"GET {path}", context)
     return Failure(pb.KIND_UNAVAILABLE, f"GET {path}: no answer in time")
 
 
-def read(reply, end, context):
+def abandoned(what, context):
+    """Why nothing came of something whose caller has gone."""
+    if remaining(context) <= 0.05:
+        return Failure(pb.KIND_DEADLINE_EXCEEDED, f"{what}: no answer within the call's deadline")
+    return Failure(pb.KIND_CANCELED, f"{what}: the caller has gone")
+
+
+def read(reply, end, caller):
     """The body, None when it is too large. A body that trickles in does not take longer than one that comes at once, and
     nobody reads on for a caller who has gone."""
     pieces, size = [], 0
@@ -226,7 +322,7 @@ def read(reply, end, context):
         size += len(piece)
         if size > MAX_BODY:
             return None
-        if time.monotonic() > end or not context.is_active():
+        if time.monotonic() > end or caller.gone():
             raise TimeoutError
     if reply.length:  # Fewer bytes than were promised.
         raise ConnectionError("the answer was cut off")

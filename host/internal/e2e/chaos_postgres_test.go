@@ -178,7 +178,14 @@ func TestChaosPostgres(t *testing.T) {
 		}},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			outs := h.said(out)
+			// On a busy machine a tier may be lost once more on its way back. That is no part of this fault.
+			eventually(t, 60*time.Second, "all is well before", func() error {
+				if gone, came := h.said(out), h.said(back); gone != came || at(t, h.get(t, "/health/database").json(t), "mode") != "normal" {
+					return fmt.Errorf("lost %d times, back %d times", gone, came)
+				}
+				return nil
+			})
+			outs, backs := h.said(out), h.said(back)
 			ticks := feed.count()
 			mend := fault.breaks(t)
 			if fault.gone {
@@ -198,13 +205,13 @@ func TestChaosPostgres(t *testing.T) {
 			})
 			mend()
 			eventually(t, 60*time.Second, "the way back", func() error {
-				gone, came := h.said(out), h.said(back)
+				gone, came := h.said(out)-outs, h.said(back)-backs
 				if r := h.get(t, "/health/database"); gone != came || at(t, r.json(t), "mode") != "normal" {
 					return fmt.Errorf("lost %d times, back %d times, %s", gone, came, r.body)
 				}
 				return nil
 			})
-			if gone := h.said(out) - outs; gone > flaps {
+			if gone := h.said(out) - outs; gone > 1 {
 				t.Errorf("the loss was logged %d times", gone)
 			}
 			cold = coldly(t, h, cold, 1)

@@ -76,9 +76,6 @@ func redisDo(t *testing.T, addr string, lines ...string) {
 	}
 }
 
-// flaps is how often a tier may be lost for one fault: once, and beside all the other tests once more, when it answers too late.
-var flaps = scaled(2, 1)
-
 // TestChaosRedis breaks a real Redis in every way under load: no warm request fails, cold ones are answered by what is left, the
 // change to L1 and the database and the change back are logged once each, and the feed goes on.
 func TestChaosRedis(t *testing.T) {
@@ -133,7 +130,14 @@ func TestChaosRedis(t *testing.T) {
 		}},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			outs := h.said(out)
+			// On a busy machine a tier may be lost once more on its way back. That is no part of this fault.
+			eventually(t, 60*time.Second, "all is well before", func() error {
+				if gone, came := h.said(out), h.said(back); gone != came || l2(t, h) != "ok" {
+					return fmt.Errorf("lost %d times, back %d times", gone, came)
+				}
+				return nil
+			})
+			outs, backs := h.said(out), h.said(back)
 			ticks := feed.count()
 			mend := fault.breaks(t)
 			if fault.gone {
@@ -153,13 +157,12 @@ func TestChaosRedis(t *testing.T) {
 			})
 			mend()
 			eventually(t, 60*time.Second, "the way back", func() error {
-				// Of all faults so far: on a busy machine the tier may be lost once more on its way back.
-				if gone, came := h.said(out), h.said(back); gone != came || l2(t, h) != "ok" {
+				if gone, came := h.said(out)-outs, h.said(back)-backs; gone != came || l2(t, h) != "ok" {
 					return fmt.Errorf("lost %d times, back %d times, %s", gone, came, h.get(t, "/health/cache").body)
 				}
 				return nil
 			})
-			if gone := h.said(out) - outs; gone > flaps {
+			if gone := h.said(out) - outs; gone > 1 {
 				t.Errorf("the loss was logged %d times", gone)
 			}
 			cold = coldly(t, h, cold, 1)

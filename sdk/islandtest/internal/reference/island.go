@@ -57,6 +57,12 @@ func (l *life) Initialize(ctx context.Context, cfg sdk.Config) error {
 	return nil
 }
 
+// leaving are the calls that leave slowly.
+var leaving sync.WaitGroup
+
+// Settle waits until the calls have left that do so slowly.
+func Settle() { leaving.Wait() }
+
 // begin is called at the start of every call of a role; what it returns is called at the end.
 func (l *life) begin(ctx context.Context) (func(), error) {
 	l.calls.Add(1)
@@ -65,6 +71,8 @@ func (l *life) begin(ctx context.Context) (func(), error) {
 	case l.shut.Load() && l.is("panics after shutdown"):
 		panic("called after shutdown")
 	case l.is("slow to leave"):
+		leaving.Add(1)
+		defer leaving.Done()
 		time.Sleep(800 * time.Millisecond)
 	case ctx.Err() != nil && !l.is("works for nobody"):
 		return func() {}, ctx.Err()
