@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -389,6 +390,7 @@ func TestKrakenConnections(t *testing.T) {
 			l.ended()
 			ended(p, "cut")
 			subscribed(p)
+			synctest.Wait() // It is on the list once all of the answer is sent.
 			if s := p.sim.Channels(); s.Open != 1 || len(s.Connections[0].Streams) != 1 || s.Connections[0].Streams[0] != "ticker:BTC/USD" {
 				p.Errorf("%+v", s)
 			}
