@@ -4,16 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/kraken"
-	"github.com/service-islands/islands/examples/marketsim/sim/internal/upstream"
 )
 
 // ChannelOptions are the rules of Kraken's channels. Zero stands for the default.
@@ -51,15 +47,8 @@ type Channels struct {
 	now     func() time.Time
 	find    FindChannel
 	count   func(method string)
-	faults  Faults
-	callers *upstream.Table[connects]
-
-	mu     sync.Mutex
-	closed bool
-	next   int64
-	open   map[int64]*listener
-	ends   map[string]int64
-	wg     sync.WaitGroup
+	*roster
+	*attempts
 }
 
 // firstChannel keeps the ids of these connections apart from those of a [Hub], because faults know both.
@@ -70,38 +59,21 @@ const channelWindow = 10 * time.Minute
 
 // NewChannels returns a hub. Now is the simulation's clock, find the channels and count is told the method of every request.
 func NewChannels(o ChannelOptions, now func() time.Time, find FindChannel, faults Faults, count func(method string)) *Channels {
+	o = o.withDefaults()
 	return &Channels{
-		options: o.withDefaults(), now: now, find: find, count: count, faults: faults,
-		callers: upstream.NewTable[connects](upstream.Callers),
-		next:    firstChannel, open: map[int64]*listener{}, ends: map[string]int64{},
+		options: o, now: now, find: find, count: count,
+		roster: newRoster(faults, firstChannel), attempts: newAttempts(now, channelWindow, o.Connects),
 	}
 }
-
-// Admit charges an address for one attempt to connect and says whether it was within the limit.
-func (h *Channels) Admit(caller string) bool {
-	if h.options.Connects < 0 {
-		return true
-	}
-	start, used := h.now().Truncate(channelWindow), 0
-	h.callers.With(caller, func(c *connects) {
-		if !c.start.Equal(start) {
-			*c = connects{start: start}
-		}
-		c.used++
-		used = c.used
-	})
-	return used <= h.options.Connects
-}
-
-// Reset forgets the attempts to connect.
-func (h *Channels) Reset() { h.callers.Clear() }
 
 // Serve upgrades the call and serves the connection until it ends.
 func (h *Channels) Serve(w http.ResponseWriter, r *http.Request, path string) {
 	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer end(nil)
 	l := &listener{
-		hub: h, path: path, address: r.RemoteAddr, opened: time.Now(), end: end, nudge: make(chan struct{}, 1), subscribed: map[string]*told{},
+		hub:        h,
+		wire:       wire{path: path, address: r.RemoteAddr, opened: time.Now(), slow: h.options.Write, end: end, nudge: make(chan struct{}, 1)},
+		subscribed: map[string]*told{},
 	}
 	tap := &tap{ResponseWriter: w}
 	socket, err := websocket.Accept(tap, r, &websocket.AcceptOptions{
@@ -130,54 +102,6 @@ func (h *Channels) Serve(w http.ResponseWriter, r *http.Request, path string) {
 	}()
 	l.read(context.WithoutCancel(ctx))
 	<-ran
-}
-
-func (h *Channels) enter(l *listener) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || len(h.open) >= maxConnections {
-		return false
-	}
-	h.next++
-	l.id = h.next
-	h.open[l.id] = l
-	h.wg.Add(1)
-	return true
-}
-
-func (h *Channels) leave(ctx context.Context, l *listener) {
-	defer h.wg.Done()
-	h.mu.Lock()
-	delete(h.open, l.id)
-	h.ends[reason(ctx).label]++
-	h.mu.Unlock()
-	h.faults.Gone(l.id)
-}
-
-// Close ends all connections and waits until they are gone, a second or two when a client does not take part. It is safe to
-// call twice; a connection that is attempted later is dropped.
-func (h *Channels) Close() {
-	h.mu.Lock()
-	h.closed = true
-	for _, l := range h.open {
-		l.finish(endClosed)
-	}
-	h.mu.Unlock()
-	h.wg.Wait()
-}
-
-// Status lists the open connections in the order of their opening.
-func (h *Channels) Status() Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	status := Status{Open: len(h.open), Opened: h.next - firstChannel, Closed: maps.Clone(h.ends), Connections: []Connection{}}
-	for _, id := range slices.Sorted(maps.Keys(h.open)) {
-		l := h.open[id]
-		status.Connections = append(status.Connections, Connection{
-			ID: id, Path: l.path, Address: l.address, AgeMS: time.Since(l.opened).Milliseconds(), Frames: l.sent.Load(), Streams: l.names(),
-		})
-	}
-	return status
 }
 
 // wireTime is a time as the channels write it.

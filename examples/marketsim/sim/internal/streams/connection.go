@@ -21,18 +21,8 @@ import (
 
 // connection is one client.
 type connection struct {
-	hub     *Hub
-	id      int64
-	path    string
-	address string
-	opened  time.Time
-	socket  *websocket.Conn
-	conn    net.Conn
-	end     context.CancelCauseFunc
-	nudge   chan struct{} // The subscriptions have changed.
-	weather atomic.Pointer[Weather]
-	sent    atomic.Int64
-
+	hub *Hub
+	wire
 	subscriptions
 
 	pings    sync.WaitGroup
@@ -71,13 +61,6 @@ func reason(ctx context.Context) *ending {
 
 // closeGrace is how long a client has to take part in the end of its connection.
 const closeGrace = time.Second
-
-// finish ends the connection, unless something else has ended it already. What is being written has the grace to finish.
-func (c *connection) finish(e *ending) {
-	c.end(e)
-	// A connection that cannot have a deadline is closed already.
-	_ = c.conn.SetDeadline(time.Now().Add(closeGrace))
-}
 
 // read serves the client's messages until the connection ends.
 func (c *connection) read(ctx context.Context) {
@@ -129,19 +112,6 @@ func (c *connection) arrive() bool {
 	}
 	c.arrivals = append(c.arrivals, now)
 	return true
-}
-
-// write sends a frame within the deadline, or ends the connection.
-func (c *connection) write(ctx context.Context, text []byte) {
-	slow := time.AfterFunc(c.hub.options.Write, func() {
-		c.end(endSlow)
-		// What was written is lost on purpose.
-		_ = c.conn.Close()
-	})
-	defer slow.Stop()
-	if err := c.socket.Write(ctx, websocket.MessageText, text); err != nil {
-		c.finish(endClient)
-	}
 }
 
 // run keeps the agenda of the connection and closes it when it has ended.
@@ -282,22 +252,6 @@ func (c *connection) ping(ctx context.Context) {
 			c.finish(endPong)
 		}
 	})
-}
-
-// close ends the socket as the reason demands.
-func (c *connection) close(ctx context.Context) {
-	e := reason(ctx)
-	if e.code != 0 {
-		// The client may be gone, or not take part: the deadline ends that.
-		_ = c.socket.Close(e.code, e.text)
-		return
-	}
-	if tcp, ok := c.conn.(*net.TCPConn); ok && e.label == labelCut {
-		// Without lingering, closing sends a reset. If it cannot be set, the close below still cuts the client off.
-		_ = tcp.SetLinger(0)
-	}
-	// There is nobody left who could be told of an error.
-	_ = c.socket.CloseNow()
 }
 
 // tap keeps the connection of a call that is upgraded.

@@ -4,16 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/service-islands/islands/examples/marketsim/sim/internal/binance"
-	"github.com/service-islands/islands/examples/marketsim/sim/internal/upstream"
 )
 
 // Options are the rules of the exchange. Zero stands for the default, and a negative number, where that makes sense,
@@ -93,15 +90,8 @@ type Hub struct {
 	now     func() time.Time
 	find    func(name string) binance.Stream
 	count   func(method string)
-	faults  Faults
-	callers *upstream.Table[connects]
-
-	mu     sync.Mutex
-	closed bool
-	next   int64
-	open   map[int64]*connection
-	ends   map[string]int64
-	wg     sync.WaitGroup
+	*roster
+	*attempts
 
 	frameMu sync.Mutex
 	frames  map[string]tick
@@ -113,24 +103,12 @@ type tick struct {
 	list      []json.RawMessage
 }
 
-// connects counts what an address has attempted in the five minutes from start on.
-type connects struct {
-	start time.Time
-	used  int
-}
-
 // New returns a hub. Now is the simulation's clock, find the streams and count is told the method of every request.
 func New(o Options, now func() time.Time, find func(name string) binance.Stream, faults Faults, count func(method string)) *Hub {
+	o = o.withDefaults()
 	return &Hub{
-		options: o.withDefaults(),
-		now:     now,
-		find:    find,
-		count:   count,
-		faults:  faults,
-		callers: upstream.NewTable[connects](upstream.Callers),
-		open:    map[int64]*connection{},
-		ends:    map[string]int64{},
-		frames:  map[string]tick{},
+		options: o, now: now, find: find, count: count, frames: map[string]tick{},
+		roster: newRoster(faults, 0), attempts: newAttempts(now, connectWindow, o.Connects),
 	}
 }
 
@@ -141,33 +119,14 @@ const (
 	connectWindow = 5 * time.Minute
 )
 
-// Admit charges an address for one attempt to connect and says whether it was within the limit.
-func (h *Hub) Admit(caller string) bool {
-	if h.options.Connects < 0 {
-		return true
-	}
-	start := h.now().Truncate(connectWindow)
-	used := 0
-	h.callers.With(caller, func(c *connects) {
-		if !c.start.Equal(start) {
-			*c = connects{start: start}
-		}
-		c.used++
-		used = c.used
-	})
-	return used <= h.options.Connects
-}
-
-// Reset forgets the attempts to connect.
-func (h *Hub) Reset() { h.callers.Clear() }
-
 // Serve upgrades the call and serves the connection until it ends. Path is "/stream" or "/ws", and the names are what
 // it is subscribed to from the beginning.
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, path string, names []string) {
 	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer end(nil)
 	c := &connection{
-		hub: h, path: path, address: r.RemoteAddr, opened: time.Now(), end: end, nudge: make(chan struct{}, 1),
+		hub:           h,
+		wire:          wire{path: path, address: r.RemoteAddr, opened: time.Now(), slow: h.options.Write, end: end, nudge: make(chan struct{}, 1)},
 		subscriptions: subscriptions{find: h.find, combined: path == "/stream"},
 	}
 	tap := &tap{ResponseWriter: w}
@@ -201,41 +160,6 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, path string, names [
 	}()
 	c.read(context.WithoutCancel(ctx))
 	<-ran
-}
-
-func (h *Hub) enter(c *connection) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed || len(h.open) >= maxConnections {
-		return false
-	}
-	h.next++
-	c.id = h.next
-	c.weather.Store(&Weather{})
-	h.open[c.id] = c
-	h.wg.Add(1)
-	return true
-}
-
-func (h *Hub) leave(ctx context.Context, c *connection) {
-	defer h.wg.Done()
-	h.mu.Lock()
-	delete(h.open, c.id)
-	h.ends[reason(ctx).label]++
-	h.mu.Unlock()
-	h.faults.Gone(c.id)
-}
-
-// Close ends all connections and waits until they are gone, a second or two when a client does not take part. It is
-// safe to call twice; a connection that is attempted later is dropped.
-func (h *Hub) Close() {
-	h.mu.Lock()
-	h.closed = true
-	for _, c := range h.open {
-		c.finish(endClosed)
-	}
-	h.mu.Unlock()
-	h.wg.Wait()
 }
 
 // tick returns a stream's frames. Those of the last tick are kept, since other connections ask for the same.
@@ -277,19 +201,4 @@ type Connection struct {
 	// Frames is how many data frames were sent to it.
 	Frames  int64    `json:"frames"`
 	Streams []string `json:"streams"`
-}
-
-// Status lists the open connections in the order of their opening.
-func (h *Hub) Status() Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	status := Status{Open: len(h.open), Opened: h.next, Closed: maps.Clone(h.ends), Connections: []Connection{}}
-	for _, id := range slices.Sorted(maps.Keys(h.open)) {
-		c := h.open[id]
-		status.Connections = append(status.Connections, Connection{
-			ID: id, Path: c.path, Address: c.address, AgeMS: time.Since(c.opened).Milliseconds(),
-			Frames: c.sent.Load(), Streams: c.names(),
-		})
-	}
-	return status
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,17 +17,8 @@ import (
 
 // listener is one client of Kraken's channels.
 type listener struct {
-	hub     *Channels
-	id      int64
-	path    string
-	address string
-	opened  time.Time
-	socket  *websocket.Conn
-	conn    net.Conn
-	end     context.CancelCauseFunc
-	nudge   chan struct{} // The subscriptions have changed.
-	weather atomic.Pointer[Weather]
-	sent    atomic.Int64
+	hub *Channels
+	wire
 
 	arrivals []time.Time // Of the last second's messages; the reader's own.
 
@@ -49,26 +38,6 @@ func (l *listener) names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string{}, slices.Sorted(maps.Keys(l.subscribed))...)
-}
-
-// finish ends the connection, unless something else has ended it already. What is being written has the grace to finish.
-func (l *listener) finish(e *ending) {
-	l.end(e)
-	// A connection that cannot have a deadline is closed already.
-	_ = l.conn.SetDeadline(time.Now().Add(closeGrace))
-}
-
-// write sends a frame within the deadline, or ends the connection.
-func (l *listener) write(ctx context.Context, text []byte) {
-	slow := time.AfterFunc(l.hub.options.Write, func() {
-		l.end(endSlow)
-		// What was written is lost on purpose.
-		_ = l.conn.Close()
-	})
-	defer slow.Stop()
-	if err := l.socket.Write(ctx, websocket.MessageText, text); err != nil {
-		l.finish(endClient)
-	}
 }
 
 // say sends an answer or a notice.
@@ -351,20 +320,4 @@ func (l *listener) tell(ctx context.Context) (spoke bool) {
 		}) || spoke
 	}
 	return spoke
-}
-
-// close ends the socket as the reason demands.
-func (l *listener) close(ctx context.Context) {
-	e := reason(ctx)
-	if e.code != 0 {
-		// The client may be gone, or not take part: the deadline ends that.
-		_ = l.socket.Close(e.code, e.text)
-		return
-	}
-	if tcp, ok := l.conn.(*net.TCPConn); ok && e.label == labelCut {
-		// Without lingering, closing sends a reset. If it cannot be set, the close below still cuts the client off.
-		_ = tcp.SetLinger(0)
-	}
-	// There is nobody left who could be told of an error.
-	_ = l.socket.CloseNow()
 }
