@@ -94,15 +94,6 @@ func fromText(v cty.Value, t sdk.SettingType) cty.Value {
 	return v
 }
 
-// settingNames lists the settings that a manifest declares.
-func settingNames(m sdk.Manifest) []string {
-	names := make([]string, len(m.Settings))
-	for i, s := range m.Settings {
-		names[i] = s.Name
-	}
-	return names
-}
-
 // misplaced tells of what HCL has found out of place, around or in the config block, where it belongs.
 func (l *loader) misplaced(island *Island, b *islandBlock) {
 	if !b.described {
@@ -157,10 +148,10 @@ func wayOut(name string, m sdk.Manifest) string {
 	if ofIslands(name) {
 		return fmt.Sprintf(" %q belongs to every island: write it beside config { }, not inside.", name)
 	}
-	if meant, ok := m.Setting(closest(name, settingNames(m))); ok {
+	if meant, ok := m.Setting(closest(name, m.SettingNames())); ok {
 		return fmt.Sprintf(" Did you mean %q?%s", meant.Name, about(meant))
 	}
-	return suggest(name, "settings", settingNames(m))
+	return suggest(name, "settings", m.SettingNames())
 }
 
 // about is what an island says of a setting, and what it is when it is left out.

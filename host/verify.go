@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -90,9 +88,7 @@ func newVerify() *cobra.Command {
 			return mistake(cmd, errors.New("--timeout and --grace want more than 0s"))
 		}
 		f.standardOutput, f.standardError = cmd.OutOrStdout(), cmd.ErrOrStderr()
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		ctx, cancel := context.WithTimeout(ctx, f.timeout)
+		ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 		defer cancel()
 		return f.verify(ctx, cmd, args[0])
 	}
@@ -159,7 +155,7 @@ func (f *verifyFlags) options(path string, manifest sdk.Manifest) (conformance.O
 		name, value, ok := strings.Cut(text, "=")
 		setting, known := manifest.Setting(name)
 		if !ok || !known {
-			return opts, fmt.Errorf("--set wants NAME=VALUE with a setting of %s (%s), not %q", manifest.Name, strings.Join(settingNames(manifest), ", "), name)
+			return opts, fmt.Errorf("--set wants NAME=VALUE with a setting of %s (%s), not %q", manifest.Name, strings.Join(manifest.SettingNames(), ", "), name)
 		}
 		parsed, err := settingValue(setting, value)
 		if err != nil {
@@ -169,7 +165,7 @@ func (f *verifyFlags) options(path string, manifest sdk.Manifest) (conformance.O
 	}
 	for _, name := range f.upstreams {
 		if _, known := manifest.Setting(name); !known {
-			return opts, fmt.Errorf("--upstream wants a setting of %s (%s), not %q", manifest.Name, strings.Join(settingNames(manifest), ", "), name)
+			return opts, fmt.Errorf("--upstream wants a setting of %s (%s), not %q", manifest.Name, strings.Join(manifest.SettingNames(), ", "), name)
 		}
 	}
 	for _, text := range f.env {
@@ -216,20 +212,20 @@ func matchesAny(globs []string, name string) bool {
 	})
 }
 
-// settingNames are those of a manifest's settings.
-func settingNames(manifest sdk.Manifest) []string {
-	names := make([]string, len(manifest.Settings))
-	for i, s := range manifest.Settings {
-		names[i] = s.Name
-	}
-	return names
-}
-
 // decodeSettings reads a JSON object, numbers as they are written.
 func decodeSettings(text []byte, into *map[string]any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	return d.Decode(into)
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if *into == nil {
+		return errors.New("it is null")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind the object")
+	}
+	return nil
 }
 
 // settingValue is the value that a text on the command line stands for.

@@ -202,6 +202,15 @@ func (m Manifest) Setting(name string) (Setting, bool) {
 	return Setting{}, false
 }
 
+// SettingNames lists the names of the settings, in their order.
+func (m Manifest) SettingNames() []string {
+	names := make([]string, len(m.Settings))
+	for i, s := range m.Settings {
+		names[i] = s.Name
+	}
+	return names
+}
+
 // Complete returns the manifest with everything that follows from the component filled in.
 func (m Manifest) Complete(island IslandComponent) Manifest {
 	m.Protocol = Protocol{Major: ProtocolMajor, Minor: ProtocolMinor}
