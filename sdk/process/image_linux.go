@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,9 +37,8 @@ func sealed(name string, from io.Reader) (_ *os.File, why string, err error) {
 	if err := memory.Chmod(0o555); err != nil {
 		return nil, "", err
 	}
-	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, "", fmt.Errorf("seal: %w", err)
+	if err := seal(memory); err != nil {
+		return nil, "", fmt.Errorf("seal the copy of the program in memory: %w", err)
 	}
 	// What is open for writing cannot be executed, sealed or not.
 	reading, err := os.Open("/proc/self/fd/" + strconv.Itoa(fd))
@@ -46,6 +46,23 @@ func sealed(name string, from io.Reader) (_ *os.File, why string, err error) {
 		return nil, errNotSealed + ": /proc is not mounted", nil
 	}
 	return reading, "", nil
+}
+
+// sealWait bounds how long seal waits for pages that something else holds.
+const sealWait = 5 * time.Second
+
+// seal makes memory that nobody maps for writing unchangeable. The kernel itself may hold a page for a moment, while it moves
+// or ages memory, and refuses to seal it as long as it cannot tell its own hold from that of a writer: it says "busy" then, and
+// another try is all it takes.
+func seal(memory *os.File) error {
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	for end, wait := time.Now().Add(sealWait), 5*time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		_, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, seals)
+		if !errors.Is(err, unix.EBUSY) || !time.Now().Before(end) {
+			return err
+		}
+		time.Sleep(wait)
+	}
 }
 
 // run makes the command execute the image; what the process is called stays its path. The image is among the files that the
