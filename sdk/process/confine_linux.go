@@ -122,13 +122,18 @@ func limit(cmd *exec.Cmd, l Limits) (missing []string) {
 // an island computes on, which is why it is asked less of: cold work yields to warm answers.
 const islandNiceness = 5
 
-// yield makes this thread, and the child that it starts, nicer than the host. Linux keeps niceness by the thread.
+// islandSlice is how long the kernel lets an island run at a time when nothing of a shorter slice wants to.
+const islandSlice = 20 * time.Millisecond
+
+// yield makes this thread, and the child that it starts, nicer than the host.
 func yield() {
-	nice, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	attr, err := unix.SchedGetAttr(0, 0)
 	if err != nil {
 		return // Then as nice as the host.
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-nice+islandNiceness) // The system call says 20 less what it is set to.
+	attr.Nice = min(attr.Nice+islandNiceness, 19)
+	attr.Runtime = uint64(islandSlice)
+	_ = unix.SchedSetAttr(0, attr, 0)
 }
 
 // guard keeps others of the same user out of this process: nobody traces it, reads its memory or finds a core of it, which

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -133,6 +134,17 @@ func TestAnIslandYieldsToItsHost(t *testing.T) {
 	want := min(20-host+5, 19) // The system call says 20 less the niceness; nothing is nicer than 19.
 	if found := niceness(p.PID()); len(found) != 1 || !found[want] {
 		t.Errorf("the threads of the island are at %v, the host is at %d", found, 20-host)
+	}
+	own, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	island, err := unix.SchedGetAttr(p.PID(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Runtime > 0 && island.Runtime <= own.Runtime { // A kernel before 6.12 has no slices.
+		t.Errorf("slices of %v, the host's are %v", time.Duration(island.Runtime), time.Duration(own.Runtime))
 	}
 }
 

@@ -326,12 +326,11 @@ func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time
 	return e
 }
 
-// entry makes the near cache's form of a value once there is a processor for it: encoding and compressing is what cold work
-// takes of this process's own, and warm answers must find a processor at any time.
-func (c *climb) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) *entry {
-	c.r.encoders <- struct{}{}
-	defer func() { <-c.r.encoders }()
-	return c.k.entry(key, noun, storedAt, freshUntil, staleUntil)
+// entry makes the near cache's form of a value once there is a processor for it.
+func (c *climb) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) (e *entry) {
+	c.r.encoders.run(func() { e = c.k.entry(key, noun, storedAt, freshUntil, staleUntil) })
+	e.encoders = c.r.encoders
+	return e
 }
 
 // remember writes what the cache or the store lacks. The answers have been delivered, so nobody waits for it.
@@ -358,7 +357,9 @@ func (c *climb) remember(ctx context.Context) {
 		if r.near.journal.touchedSince(c.began.version, s.key) || r.live.overtook(s.best, r.opts.Now()) {
 			continue
 		}
-		value, err := c.k.marshal(s.best.noun)
+		var value []byte
+		var err error
+		r.encoders.run(func() { value, err = c.k.marshal(s.best.noun) })
 		if err != nil {
 			r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
 			continue

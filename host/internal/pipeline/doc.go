@@ -64,8 +64,12 @@
 // Cold work is let in by a lobby (lobby.go), before any island is asked: in turn by caller, the newest of each first, what
 // freshens warm answers before all, for a fifth of a request's time at most. What it turns away hears when to come back,
 // computed from the pace at which loads end. It measures how long goroutines wait for a processor and lets fewer in when
-// that is long; then it also answers refusals after a pause, because refusing alone can take all processors. Encoding and
-// compressing takes half of them at most.
+// that is long; then it also answers refusals after a pause, because refusing alone can take all processors. It is quick to
+// find that, and slow to believe that it has passed: a flood comes back with the first easing.
+//
+// Encoding and compressing takes half of the processors at most, on threads of their own (encoder.go) that the kernel lets
+// wait when a warm request wakes another. That is also why a host has two processors of the Go runtime even where it has one
+// of the machine: a runtime with a single one that is busy looks for arrivals every ten milliseconds only.
 //
 // Before each island stands a gate (gate.go). It bounds the calls under way (bulkhead.go): others wait in good hope while
 // calls end, and few do once none has for a second. What the host does by itself, the feed above all, has its own room. A

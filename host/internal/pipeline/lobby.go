@@ -83,10 +83,10 @@ const (
 	firstPlaces = 8
 	// lagHigh is how long goroutines may wait for a processor before cold work gets fewer places, lagLow below which it gets
 	// more, lookEvery how often that is looked at.
-	lagHigh, lagLow = 4 * time.Millisecond, time.Millisecond
-	lookEvery       = 100 * time.Millisecond
+	lagHigh, lagLow = time.Millisecond, 300 * time.Microsecond
+	lookEvery       = 25 * time.Millisecond
 	// minPause and maxPause bound the pause before somebody is told that he is turned away, while processors are short.
-	minPause, maxPause = 20 * time.Millisecond, time.Second
+	minPause, maxPause = 50 * time.Millisecond, time.Second
 	// minTurnedAway and maxTurnedAway bound when one who was turned away may come back.
 	minTurnedAway, maxTurnedAway = time.Second, 30 * time.Second
 )
@@ -339,8 +339,8 @@ func (l *lobby) tick() {
 		l.places = max(fewestPlaces(l.most), l.places*3/4)
 		l.pause = min(max(2*l.pause, minPause), maxPause)
 	case lag < lagLow:
-		l.places = min(l.most, l.places+max(1, l.most/16))
-		if l.pause /= 2; l.pause < minPause {
+		l.places = min(l.most, l.places+max(1, l.most/64))
+		if l.pause -= l.pause / 32; l.pause < minPause {
 			l.pause = 0
 		}
 	}

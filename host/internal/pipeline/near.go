@@ -27,9 +27,11 @@ type entry struct {
 	// retryAt is when a load that failed may be tried again, in Unix nanoseconds.
 	retryAt atomic.Int64
 	// used is when the entry was last asked for, in coarse Unix seconds, for eviction.
-	used  atomic.Int64
-	stale staleForms
-	parts parts
+	used atomic.Int64
+	// encoders bound what is made of the entry later, in its place where there are none.
+	encoders *encoders
+	stale    staleForms
+	parts    parts
 }
 
 // negative makes the entry of a remembered failure.

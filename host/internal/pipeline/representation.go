@@ -173,7 +173,7 @@ const maxParts = 8
 // for. A stale answer has parts of its own.
 func (a *Answer) Part(size int, build func(noun any) Representation) *Representation {
 	f := a.entry.parts.form(partName{size, a.Stale})
-	f.once.Do(func() { f.rep = build(a.entry.noun) })
+	f.once.Do(func() { a.entry.encoders.run(func() { f.rep = build(a.entry.noun) }) })
 	return &f.rep
 }
 

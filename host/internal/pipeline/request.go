@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -82,11 +81,10 @@ type Requests struct {
 	routes atomic.Pointer[routes]
 	ledger *ledger
 
-	mu      sync.Mutex
-	flights map[string]*flight
-	lobby   *lobby
-	// encoders is one per processor that cold work may take.
-	encoders chan struct{}
+	mu       sync.Mutex
+	flights  map[string]*flight
+	lobby    *lobby
+	encoders *encoders
 	writes   chan struct{} // one per batch that is being remembered
 
 	cacheMode, storeMode *mode
@@ -108,7 +106,7 @@ func New(opts Options) *Requests {
 	gates.before(&opts)
 	r := &Requests{
 		opts: opts, gates: gates, near: newNear(opts.MaxEntries, opts.MaxBytes, opts.Now), sources: newSources(opts),
-		flights: make(map[string]*flight), lobby: newLobby(opts), encoders: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		flights: make(map[string]*flight), lobby: newLobby(opts), encoders: newEncoders(),
 		writes: make(chan struct{}, opts.MaxFlights), stands: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -135,6 +133,7 @@ func (r *Requests) Close() {
 	r.cancel()
 	r.lobby.close()
 	r.work.Wait()
+	r.encoders.close()
 }
 
 // get answers one question.

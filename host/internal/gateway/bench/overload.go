@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -159,6 +160,13 @@ func warmClient(ctx context.Context, h *host, path string, lasting time.Duration
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	line := request(h.address, path)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	calm, err := c.prompt(lasting + patience)
+	if err != nil {
+		return nil, err
+	}
+	defer calm()
 	for until := time.Now().Add(lasting); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(warmPause) {
 		began := time.Now()
 		a, err := c.do(line)
