@@ -42,6 +42,10 @@ build: ## Build everything into bin/
 python-source: ## Pack the island in Python into bin/plugins/; to run it takes python3-grpcio and openssl
 	examples/python-source/build
 
+.PHONY: node-source
+node-source: ## Pack the island in JavaScript into bin/plugins/, which takes Node and npm; to run it takes Node and openssl
+	examples/node-source/build
+
 .PHONY: demo
 demo: build ## Run the shipped islands.hcl against a simulated market, without network or servers
 	@bin/demo
@@ -72,6 +76,7 @@ test-deps: ## Install the servers and the C compiler that the tests need (Debian
 	command -v curl >/dev/null || missing+=(curl) # The README uses it.
 	command -v python3 >/dev/null || missing+=(python3) # One of the example clients is written in it.
 	/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing+=(python3 python3-grpcio) # As one of the example islands.
+	command -v node >/dev/null && command -v npm >/dev/null || missing+=(nodejs npm) # As another.
 	command -v openssl >/dev/null || missing+=(openssl)
 	[[ $${#missing[@]} -gt 0 ]] || exit 0
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then

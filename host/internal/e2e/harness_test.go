@@ -97,11 +97,7 @@ func build(dir string) error {
 			return err
 		}
 	}
-	cmd := exec.Command("../../../examples/python-source/build", filepath.Join(plugins, "python-source"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("pack the island in Python: %w\n%s", err, out)
-	}
-	return os.Chmod(filepath.Join(plugins, "python-source"), 0o755) // Some islands are of another user.
+	return pack(plugins, "python-source", "node-source")
 }
 
 // compile runs go build in a module.

@@ -47,6 +47,8 @@ func verified(t *testing.T) []struct {
 			assets, []string{"--upstream", "url", "--upstream", "stream_url"}, []string{"--interval", "1d", "--interval", "1h"})},
 		{"python-source", "", slices.Concat(set("url="+m.env["BINANCE_URL"], "calls_per_minute=1000000"),
 			assets, []string{"--upstream", "url", "--interval", "1d", "--interval", "1h"})},
+		{"node-source", "", slices.Concat(set("url="+m.env["BINANCE_URL"], "calls_per_minute=1000000"),
+			assets, []string{"--upstream", "url", "--interval", "1d", "--interval", "1h"})},
 		{"kraken-source", "", slices.Concat(set("url="+m.env["KRAKEN_URL"], "stream_url="+m.env["KRAKEN_STREAM_URL"], "calls_per_minute=1000000"),
 			assets, []string{"--upstream", "url", "--upstream", "stream_url", "--interval", "1d", "--interval", "1h"})},
 		{"fear-greed", "", append(set("url="+m.env["FEAR_GREED_URL"]), "--upstream", "url")},

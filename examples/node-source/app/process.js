@@ -1,0 +1,137 @@
+// What a host expects of the process of an island, before any gRPC: its log, its output, its signals and its lifeline.
+
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+
+const cookie = ['SERVICE_ISLANDS_ISLAND', 'f3a7c1b2-9d64-4c1e-8a55-2f6f0c7f1d90'];
+const levels = { DEBUG: 10, INFO: 20, WARN: 30, ERROR: 40 };
+const mostWaiting = 1 << 20; // Bytes of output that wait for a host which does not read.
+
+// startedByHost says whether a host started this process.
+export function startedByHost() {
+  return process.env[cookie[0]] === cookie[1];
+}
+
+// log writes a record as the host reads it: one JSON object in one line on standard error.
+export function log(level, message, fields = {}) {
+  if (levels[level] < (levels[process.env.ISLANDS_LOG_LEVEL] ?? levels.INFO)) {
+    return;
+  }
+  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, msg: message, ...fields })}\n`);
+}
+
+// Output carries what is printed to standard output to the host by a call of gRPC, because the host reads the pipe itself
+// for nothing but the handshake. What is printed before that call is there waits, up to a bound. What a child process prints
+// there is lost; hand its output on. Standard error is left alone: the host reads that itself.
+class Output {
+  #waiting = [];
+  #size = 0;
+  #lost = 0;
+  #call;
+
+  // take makes console.log and whatever else writes to process.stdout write here.
+  take() {
+    process.stdout.write = (chunk, encoding, done) => {
+      this.#add(typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : Buffer.from(chunk));
+      const told = typeof encoding === 'function' ? encoding : done;
+      if (told) {
+        process.nextTick(told);
+      }
+      return true;
+    };
+  }
+
+  #add(bytes) {
+    if (this.#size + bytes.length > mostWaiting) {
+      this.#lost += bytes.length;
+      return;
+    }
+    this.#waiting.push(bytes);
+    this.#size += bytes.length;
+    this.#send();
+  }
+
+  // carry sends everything through a call, until that ends; a later one replaces it.
+  carry(call) {
+    this.#call?.end();
+    this.#call = call;
+    const left = () => {
+      if (this.#call === call) {
+        this.#call = undefined;
+      }
+    };
+    call.on('cancelled', left).on('error', left).on('drain', () => this.#send());
+    this.#send();
+  }
+
+  #send() {
+    while (this.#call && !this.#call.writableNeedDrain && this.#waiting.length > 0) {
+      const data = this.#waiting.shift();
+      this.#size -= data.length;
+      this.#call.write({ channel: 'STDOUT', data });
+    }
+    if (this.#lost > 0 && this.#waiting.length === 0) {
+      const lost = this.#lost;
+      this.#lost = 0;
+      log('WARN', 'printed more than the host reads', { lost_bytes: lost });
+    }
+  }
+
+  // end sends what waits and ends the call.
+  end() {
+    this.#send();
+    this.#call?.end();
+    this.#call = undefined;
+  }
+}
+
+export const output = new Output();
+
+// prepare does to the process what the host expects of an island's.
+export function prepare() {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {}); // The host decides when an island ends, and drains it first.
+  }
+  process.stderr.on('error', () => {}); // Nobody reads any more.
+  const fd = process.env.ISLANDS_LIFELINE_FD ?? '';
+  if (/^\d+$/.test(fd)) {
+    const lifeline = new net.Socket({ fd: Number(fd), readable: true, writable: false });
+    // Nothing is ever written: when it ends, the host is gone, however it ended.
+    lifeline.on('error', () => {}).on('close', orphaned).resume();
+    lifeline.unref();
+  }
+}
+
+// orphaned removes what was made for this process alone, and ends it.
+function orphaned() {
+  const folder = process.env.PLUGIN_UNIX_SOCKET_DIR ?? '';
+  const temporary = process.env.TMPDIR ?? '';
+  if (folder !== '') {
+    const parent = path.dirname(folder);
+    empty(folder);
+    if (temporary === path.join(parent, 'tmp') || temporary === '/proc/self/fd/5') {
+      empty(temporary);
+    }
+    for (const left of [folder, temporary, parent]) {
+      attempt(() => fs.rmdirSync(left)); // What may not be removed is the janitor's of the next host.
+    }
+  }
+  process.exit(0);
+}
+
+function empty(folder) {
+  attempt(() => {
+    for (const entry of fs.readdirSync(folder)) {
+      attempt(() => fs.rmSync(path.join(folder, entry), { recursive: true, force: true }));
+    }
+  });
+}
+
+function attempt(what) {
+  try {
+    what();
+  } catch {
+    // It is as gone as it will be.
+  }
+}

@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pack packs the example islands that are in no Go into a folder.
+func pack(dir string, names ...string) error {
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if out, err := exec.Command("../../../examples/"+name+"/build", path).CombinedOutput(); err != nil {
+			return fmt.Errorf("pack %s: %w\n%s", name, err, out)
+		}
+		if err := os.Chmod(path, 0o755); err != nil { // Some islands are of another user.
+			return err
+		}
+	}
+	return nil
+}
+
+// nodeSource is the island in JavaScript with something more at the beginning of its life, and returns the path of the program.
+func nodeSource(t *testing.T, beginning string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(bin, "plugins", "node-source"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const taken = "    output.take();\n"
+	if n := strings.Count(string(text), taken); n != 1 {
+		t.Fatalf("the packed program takes its output %d times", n)
+	}
+	// Beside the others, where the user of an island gets at it.
+	dir, err := os.MkdirTemp(bin, "node") //nolint:usetesting // t.TempDir is for this user alone.
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "node-source")
+	changed := strings.Replace(string(text), taken, taken+beginning, 1)
+	if err := os.WriteFile(path, []byte(changed), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestNodeIsland runs an island in JavaScript, and beside it one that throws: it is confined and limited like any other,
+// answers, and what it says is in the log under its name. It is replaced while it answers, and goes with a host that is killed.
+func TestNodeIsland(t *testing.T) {
+	t.Parallel()
+	path := nodeSource(t, "setTimeout(console.log, 500, 'a plain print');\n"+
+		"log('WARN', 'a record', { pair: 'BTCUSDT' });\nconsole.error('a plain line');\n")
+	throws := nodeSource(t, "(function moonstruck() { throw new Error('the moon is in the wrong house'); })();\n")
+	h := startHost(t, startMarket(t), map[string]string{"ISLANDS_CONFIG": edited(t, func(text string) string {
+		text = strings.Replace(text, `["coingecko-source", "binance-source"]`, `["node-source", "moonstruck", "coingecko-source", "binance-source"]`, 1)
+		block := func(name, path string) string {
+			return `
+island "` + name + `" {
+  layer  = "external_services"
+  binary = "` + path + `"
+  config {
+    url = env("BINANCE_URL")
+  }
+  limits {
+    memory = "256MiB"
+    files  = 64
+  }
+}
+`
+		}
+		return text + block("node-source", path) + block("moonstruck", throws)
+	})})
+	quote := h.ok(t, "/api/market-data/btc?source=node-source").json(t)
+	if at(t, quote, "source") != "node-source" || at(t, quote, "price") == nil || at(t, quote, "market_cap") != nil {
+		t.Errorf("%v", quote)
+	}
+	for _, words := range [][]string{
+		{`"@level":"warn"`, `"@message":"a record"`, `"pair":"BTCUSDT"`},
+		{`"line":"a plain line"`},
+		{`"line":"a plain print"`},
+	} {
+		if line := h.says(t, words...); !strings.Contains(line, `"island":"node-source"`) {
+			t.Errorf("not under the island's name: %s", line)
+		}
+	}
+	if how := h.appliedTo(t)["node-source"]; runtime.GOOS == "linux" && (!how.Confined || how.Sealed || how.OwnUser != (os.Geteuid() == 0)) {
+		t.Errorf("%+v", how)
+	}
+	out := h.cli(t, "crash", "moonstruck")
+	for _, want := range []string{"Error: the moon is in the wrong house", "at moonstruck ("} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	before := h.pids(t)["node-source"]
+	requests := startLoad(t, h, 2, "/api/market-data/eth?source=node-source")
+	h.cli(t, "swap", "node-source")
+	requests.stop()
+	if err := gone(before); err != nil {
+		t.Error(err)
+	}
+	if h.said("did not shut down cleanly") > 0 || h.said("Process cannot be killed") > 0 {
+		t.Error("the island did not stop cleanly")
+	}
+	now := h.pids(t)["node-source"]
+	_ = h.cmd.Process.Kill()
+	<-h.done
+	eventually(t, 20*time.Second, "the island is gone", func() error { return gone(now) })
+}
