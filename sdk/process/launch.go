@@ -66,6 +66,8 @@ type Process struct {
 	// socketInfo is the socket as it was when the island had shaken hands.
 	socketInfo os.FileInfo
 	done       chan struct{}
+	// watching is that for the end of a program that a debugger has started.
+	watching sync.WaitGroup
 
 	stop    sync.Once
 	stopErr error
@@ -152,6 +154,9 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	}
 	if err != nil {
 		return nil, p.abandon(opts.Path, err)
+	}
+	if conn, ok := conn.(*grpc.ClientConn); ok && len(opts.Debugger) > 0 {
+		p.watching.Go(func() { p.watchProgram(conn, opts.Logger) })
 	}
 	go p.reap()
 	return p, nil
@@ -280,6 +285,7 @@ func (p *Process) lastWords() string {
 func (p *Process) reap() {
 	<-p.runner.ended
 	p.release()
+	p.watching.Wait()
 	close(p.done)
 }
 
