@@ -37,8 +37,10 @@ func underDebugger(cmd *exec.Cmd, debugger []string, path string) error {
 func (p *Process) watchProgram(conn *grpc.ClientConn, logger hclog.Logger) {
 	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {
 		if state != connectivity.Ready && nobodyListens(p.socket) {
-			p.runner.forsaken.Store(true)
-			logger.Warn("debugger has lost its program, which has ended, and is ended too", "pid", p.PID())
+			if !p.runner.asked.Load() {
+				p.runner.forsaken.Store(true)
+				logger.Warn("debugger has lost its program, which has ended, and is ended too", "pid", p.PID())
+			}
 			p.runner.kill()
 			return
 		}

@@ -243,6 +243,9 @@ func (p *Process) explain(path string, cause error) error {
 		return sdk.Errorf(sdk.Unavailable, "%s did not shake hands: %s%s", path, p.runner.diagnose(), p.lastWords())
 	case errors.Is(cause, context.Canceled):
 		return sdk.Errorf(sdk.Canceled, "the start of %s was given up: %w", path, cause)
+	case strings.Contains(text, "timeout while waiting") && p.runner != nil && len(p.runner.debugger) > 0:
+		return sdk.Errorf(sdk.Unavailable, "%s did not shake hands in time under %s, which has to start it without being told to, as dlv does with --continue%s",
+			path, p.runner.debugger[0], p.lastWords())
 	case p.runner == nil:
 		return sdk.Errorf(sdk.InvalidArgument, "%s cannot be executed: %w", path, cause)
 	default:
@@ -321,6 +324,7 @@ func (p *Process) Exit() Exit { return p.runner.exit }
 // closed. The error is Shutdown's. It is safe to call twice and concurrently.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stop.Do(func() {
+		p.runner.asked.Store(true)
 		p.stopErr = p.island.Shutdown(ctx)
 		if p.stopErr != nil {
 			p.runner.kill()

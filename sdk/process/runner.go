@@ -57,8 +57,8 @@ type islandRunner struct {
 
 	ended chan struct{} // closed when exit is set and the process group is gone
 	exit  Exit
-	// forsaken is set before a debugger is killed whose program is gone.
-	forsaken atomic.Bool
+	// asked is set before the process is ended, and forsaken before a debugger is whose program is gone though nobody had asked.
+	asked, forsaken atomic.Bool
 }
 
 var _ runner.Runner = (*islandRunner)(nil)
@@ -292,6 +292,7 @@ func (r *islandRunner) kill() {
 	select {
 	case <-r.ended:
 	default:
+		r.asked.Store(true)
 		r.killAll()
 	}
 }
@@ -312,6 +313,7 @@ func (r *islandRunner) interrogate(grace time.Duration) {
 		return
 	default:
 	}
+	r.asked.Store(true)
 	askForStacks(r.cmd.Process.Pid)
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
