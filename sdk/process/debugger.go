@@ -34,9 +34,9 @@ func underDebugger(cmd *exec.Cmd, debugger []string, path string) error {
 // watchProgram ends a debugger whose program is gone: it may wait for the next command for ever. That is not to be told by silence,
 // since a program that is held at a breakpoint is silent too, but then the kernel still takes connections to its socket.
 // It returns when the connection is closed.
-func (p *Process) watchProgram(conn *grpc.ClientConn, logger hclog.Logger) {
+func (p *Process) watchProgram(ctx context.Context, conn *grpc.ClientConn, logger hclog.Logger) {
 	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {
-		if state != connectivity.Ready && nobodyListens(p.socket) {
+		if state != connectivity.Ready && nobodyListens(ctx, p.socket) {
 			if !p.runner.asked.Load() {
 				p.runner.forsaken.Store(true)
 				logger.Warn("debugger has lost its program, which has ended, and is ended too", "pid", p.PID())
@@ -47,7 +47,7 @@ func (p *Process) watchProgram(conn *grpc.ClientConn, logger hclog.Logger) {
 		if state == connectivity.Idle {
 			conn.Connect() // Which fails, and so is seen, when the end of the program was met halfway.
 		}
-		conn.WaitForStateChange(context.Background(), state)
+		conn.WaitForStateChange(ctx, state)
 	}
 }
 
@@ -55,8 +55,8 @@ func (p *Process) watchProgram(conn *grpc.ClientConn, logger hclog.Logger) {
 const knockTimeout = time.Second
 
 // nobodyListens reports whether it is certain that no process has the socket.
-func nobodyListens(socket string) bool {
-	knock, err := net.DialTimeout("unix", socket, knockTimeout)
+func nobodyListens(ctx context.Context, socket string) bool {
+	knock, err := (&net.Dialer{Timeout: knockTimeout}).DialContext(ctx, "unix", socket)
 	if err == nil {
 		_ = knock.Close()
 	}

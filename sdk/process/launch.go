@@ -156,7 +156,8 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 		return nil, p.abandon(opts.Path, err)
 	}
 	if conn, ok := conn.(*grpc.ClientConn); ok && len(opts.Debugger) > 0 {
-		p.watching.Go(func() { p.watchProgram(conn, opts.Logger) })
+		outliving := context.WithoutCancel(ctx)
+		p.watching.Go(func() { p.watchProgram(outliving, conn, opts.Logger) })
 	}
 	go p.reap()
 	return p, nil

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -121,7 +120,7 @@ func TestAttachDelve(t *testing.T) {
 	}
 	report := make(chan answered, 1)
 	go func() {
-		r, err := ask(context.Background(), http.MethodGet, h.url+"/api/crypto-report/sol", nil)
+		r, err := ask(t.Context(), http.MethodGet, h.url+"/api/crypto-report/sol", nil)
 		report <- answered{r, err}
 	}()
 	d.wait(t, stopped)
