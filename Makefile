@@ -22,7 +22,7 @@ MODULES          = $(if $(filter ./...,$(PACKAGES)),$(EXAMPLE_ISLANDS))
 # unpacked archive builds as a clone does.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w'
 
-TOOLS := golangci-lint gofumpt gotestsum buf govulncheck
+TOOLS := golangci-lint gofumpt gotestsum buf govulncheck dlv
 TOOL  := .tools/bin
 
 # The folders of the tree that hold Go.
@@ -61,7 +61,7 @@ validate: build ## Check islands.hcl, and those of the examples, against the isl
 ##@ Test
 
 .PHONY: test
-test: test-deps build $(TOOL)/gotestsum ## Run every test with the race detector, real Redis and Postgres included
+test: test-deps build $(TOOL)/gotestsum $(TOOL)/dlv ## Run every test with the race detector, real Redis and Postgres included
 	$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) $(PACKAGES)
 	for module in $(MODULES); do
 		(cd "$$module" && $(CURDIR)/$(TOOL)/gotestsum --format standard-quiet --format-hide-empty-pkg -- -race -timeout 12m -p 2 $(TESTFLAGS) ./...)

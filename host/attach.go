@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// keepEvery is how often a host is told that somebody still debugs. Its patience is several times that.
-	keepEvery = 15 * time.Second
+	// keepEvery is how often a host is told that somebody still debugs, and asked what runs. Its patience is several times that.
+	keepEvery = 5 * time.Second
 	// keepTimeout bounds one try to tell it, and keepAgain is the pause before the next when it did not hear.
 	keepTimeout = 10 * time.Second
 	keepAgain   = 3 * time.Second
@@ -34,11 +34,17 @@ func newAttach() *cobra.Command {
 with the island's environment, and hands it the island's settings. Until Ctrl-C, or until this command is gone for 45 seconds,
 that generation answers; then it is replaced by the binary alone. What the debugger prints is in the host's log.
 
+  go build -gcflags 'all=-N -l' -o plugins/my-source .
   islands attach my-source -- dlv exec --headless --accept-multiclient --continue --listen 127.0.0.1:4040
   dlv connect 127.0.0.1:4040
 
-While it is held at a breakpoint its calls time out, and the host neither kills nor restarts it. It is not confined, has no limits of
-memory, and runs as the host's user. An island that is locked by sha256 is not put under a debugger. Over HTTP nobody can ask for it.`,
+The flags keep the compiler from optimizing, so that every variable is there and every line is a place to stop at; a binary that was
+linked with -s or -w has no symbols, and little can be seen in it. --continue starts the program, without which it is never ready, and
+--accept-multiclient lets it go on when dlv connect leaves with "exit -c" ("quit" asks whether to kill the program).
+
+While it is held at a breakpoint its calls time out, and the host neither kills nor restarts it. When it ends, the host ends the
+debugger and starts both anew. It is not confined, has no limits of memory, and runs as the host's user: what it writes meanwhile is
+given back to the island's own. An island that is locked by sha256 is not put under a debugger. Over HTTP nobody can ask for it.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := oneIsland(cmd, args[:min(len(args), 1)]); err != nil {
 				return err
@@ -94,18 +100,33 @@ func attach(ctx context.Context, host *adminClient, name string, debugger []stri
 	if err != nil {
 		return err
 	}
+	under := filepath.Base(debugger[0])
 	_, _ = fmt.Fprintf(out, "%s runs under %s: generation %d, process %d; unconfined, and not killed when it hangs; Ctrl-C ends it\n",
-		name, filepath.Base(debugger[0]), s.Generation, s.PID)
-	for _, line := range s.Applied.DebuggerSaid {
-		_, _ = fmt.Fprintf(out, "  %s\n", printable(line))
-	}
+		name, under, s.Generation, s.PID)
+	tellSaid(out, s)
 	// A host that is held up is asked again soon, because the patience for a change is longer than the lease.
 	hasty := *host
 	hasty.timeout = keepTimeout
 	return keepDebugged(ctx, name, out, func(ctx context.Context) error {
-		_, err := hasty.change(ctx, islandPath(name, "keep"), struct{}{})
-		return err
+		if _, err := hasty.change(ctx, islandPath(name, "keep"), struct{}{}); err != nil {
+			return err
+		}
+		// The program may have ended, and its debugger with it: who is connected to that has to connect again.
+		if now, err := hasty.runningIsland(ctx, name); err == nil && now.Generation != s.Generation && len(now.Applied.Debugger) > 0 {
+			s = now
+			_, _ = fmt.Fprintf(out, "%s ended (\"islands crash %s\" says how) and runs under a new %s: generation %d, process %d\n",
+				name, name, under, s.Generation, s.PID)
+			tellSaid(out, s)
+		}
+		return nil
 	})
+}
+
+// tellSaid writes down what a debugger has printed, such as where it listens.
+func tellSaid(out io.Writer, s *islandStatus) {
+	for _, line := range s.Applied.DebuggerSaid {
+		_, _ = fmt.Fprintf(out, "  %s\n", printable(line))
+	}
 }
 
 // keepDebugged says again and again that somebody still debugs an island, until the context ends or the island is no longer

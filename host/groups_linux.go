@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"os"
 	"strconv"
 	"syscall"
@@ -24,9 +25,19 @@ func groupOf(pid int) (group, error) {
 	return group{pid, s.start, s.session}, err
 }
 
-// end kills what is left of a group, and reports whether there was something.
+// end kills what is left of a group, and reports whether there was something. Where the group leads its session, as a debugger's
+// does, that goes with it: what a debugger starts has groups of its own.
 func (g group) end() bool {
-	return g.lives() && syscall.Kill(-g.pid, syscall.SIGKILL) == nil
+	ended := g.lives() && syscall.Kill(-g.pid, syscall.SIGKILL) == nil
+	if leader, err := statOf(g.pid); g.session != g.pid || err == nil && leader.start != g.start {
+		return ended
+	}
+	for pid, s := range processes() {
+		if s.session == g.session && s.start >= g.start {
+			ended = syscall.Kill(pid, syscall.SIGKILL) == nil || ended
+		}
+	}
+	return ended
 }
 
 // lives reports whether there is something left of a group. As long as there is, its number is nobody else's; so with another
@@ -35,18 +46,29 @@ func (g group) lives() bool {
 	if leader, err := statOf(g.pid); err == nil {
 		return leader.start == g.start && leader.group == g.pid
 	}
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, s := range processes() {
 		// Whoever was started before the island is not of it, whatever the numbers say.
-		if s, err := statOf(pid); err == nil && s.group == g.pid && s.session == g.session && s.start >= g.start {
+		if s.group == g.pid && s.session == g.session && s.start >= g.start {
 			return true
 		}
 	}
 	return false
+}
+
+// processes yields all that run, by their numbers.
+func processes() iter.Seq2[int, stat] {
+	return func(yield func(int, stat) bool) {
+		entries, _ := os.ReadDir("/proc")
+		for _, entry := range entries {
+			pid, err := strconv.Atoi(entry.Name())
+			if err != nil {
+				continue
+			}
+			if s, err := statOf(pid); err == nil && !yield(pid, s) {
+				return
+			}
+		}
+	}
 }
 
 // stat is what /proc tells of a process.

@@ -148,6 +148,49 @@ func TestGroupsEnd(t *testing.T) {
 	}
 }
 
+// What a debugger starts is in a group of its own, but in the debugger's session.
+func TestSessionsEnd(t *testing.T) {
+	t.Parallel()
+	for name, orphaned := range map[string]bool{"with its leader": false, "without its leader": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			leader := exec.CommandContext(t.Context(), "bash", "-c", "set -m; sleep 300 & echo $!; wait")
+			leader.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			output, err := leader.StdoutPipe()
+			if err == nil {
+				err = leader.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &family{parent: leader, output: output}
+			line, err := bufio.NewReader(output).ReadString('\n')
+			if err == nil {
+				f.child, err = strconv.Atoi(strings.TrimSpace(line))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s, err := statOf(f.child); err != nil || s.group != f.child || s.session != leader.Process.Pid {
+				t.Errorf("%+v, %v", s, err)
+			}
+			g, err := groupOf(leader.Process.Pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if orphaned {
+				_ = leader.Process.Kill()
+				_, _ = leader.Process.Wait()
+			}
+			if !g.end() {
+				t.Error("nothing was ended")
+			}
+			f.ends(t)
+			_ = leader.Wait()
+		})
+	}
+}
+
 // A host that ends with islands left has their groups ended; those it was told to be gone are left alone.
 func TestJanitorEndsWhatIsLeft(t *testing.T) {
 	t.Parallel()

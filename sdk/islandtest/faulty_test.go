@@ -60,6 +60,8 @@ func optionsFor(t *testing.T, kind, path string) conformance.Options {
 	}
 	if kind == "source" {
 		opts.Upstreams, opts.Intervals = []string{"url"}, []sdk.Interval{sdk.Interval1d, sdk.Interval1m}
+	}
+	if kind == "source" || kind == "raw" {
 		opts.Assets, opts.Unknown = []sdk.Asset{{ID: "bitcoin", Symbol: "btc"}, {Symbol: "eth"}}, sdk.Asset{ID: "none", Symbol: "none"}
 	}
 	return opts
@@ -98,6 +100,22 @@ func roughFlaws() []struct{ subject, flaw, checks string } {
 		{"store", "leaks threads", "process/left-behind"},
 		{"source", "stays unseen", "process/cancelled"},
 		{"source", "queues for ever", "load/stream"},
+
+		// What the kit's server keeps from happening in Go.
+		{"raw", "dies of an early call", "process/uninitialized"},
+		{"raw", "hangs in an early call", "process/uninitialized"},
+		{"raw", "well before its start", "process/uninitialized"},
+		{"raw", "dies of a second start", "process/initialize-twice"},
+		{"raw", "hangs in a second start", "process/initialize-twice"},
+		{"raw", "ill after a second start", "process/initialize-twice"},
+		{"raw", "takes any settings", "process/settings"},
+		{"raw", "misnames bad settings", "process/settings"},
+		{"raw", "dies of settings", "process/settings"},
+		{"raw", "reads anything", "process/bad-messages"},
+		{"raw", "dies of bytes", "process/bad-messages"},
+		{"raw", "ponders over bytes", "process/bad-messages"},
+		{"raw", "waits for the last call", "load/in-flight"},
+		{"raw", "dies of a call at its end", "load/in-flight"},
 	}
 }
 
@@ -136,6 +154,48 @@ func TestProgramsWithoutAFlawPass(t *testing.T) {
 	}
 }
 
+// A check that a program without the flaw fails too would notice nothing.
+func TestARawProgramFailsNothingForWantOfTheKit(t *testing.T) {
+	path := buildFaulty(t)
+	opts := optionsFor(t, "raw", path("raw", ""))
+	opts.Only = func(name string) bool {
+		return slices.ContainsFunc(roughFlaws(), func(f struct{ subject, flaw, checks string }) bool {
+			return f.subject == "raw" && slices.Contains(strings.Fields(f.checks), name)
+		})
+	}
+	report, err := conformance.Verify(t.Context(), opts)
+	if err != nil || report.Verdict != conformance.Passed || report.Passed != 5 {
+		t.Errorf("%s, %d passed, %v: %+v", report.Verdict, report.Passed, err, report.Checks)
+	}
+}
+
+// unfailed lists, with the reason, the checks that no program can fail.
+var unfailed = map[string]string{
+	"manifest/complete": "looks at a component in Go; what a program describes is complete, or process/parity notices",
+}
+
+// Every check that programs are held to is there for a reason: a program that fails it.
+func TestEveryCheckHasAProgramThatFailsIt(t *testing.T) {
+	failed := map[string]bool{}
+	for _, f := range slices.Concat(roughFlaws(), flaws()) {
+		for _, check := range strings.Fields(f.checks) {
+			failed[check] = failed[check] || unseen[check] == "" && unseen[f.subject+" that "+f.flaw+": "+check] == ""
+		}
+	}
+	for _, c := range conformance.All() {
+		switch reasoned := unseen[c.Name] != "" || unfailed[c.Name] != ""; {
+		case !failed[c.Name] && !reasoned:
+			t.Errorf("no program fails %s, and nothing says why", c.Name)
+		case failed[c.Name] && reasoned:
+			t.Errorf("a program fails %s, and there is a reason why none can", c.Name)
+		}
+		delete(failed, c.Name)
+	}
+	for name := range failed {
+		t.Errorf("programs are to fail %s, which is no check", name)
+	}
+}
+
 // An exception that nothing needs any more hides the next flaw of its name.
 func TestEveryExceptionIsOfACheckAndAFlaw(t *testing.T) {
 	stale := maps.Clone(unseen)
@@ -171,7 +231,7 @@ func TestEveryFlawOfAProgramIsNoticed(t *testing.T) {
 			continue
 		}
 		opts := optionsFor(t, f.subject, path(f.subject, f.flaw))
-		if f.flaw == "slow to stop" || f.flaw == "runs alone" || f.flaw == "outlives its host" {
+		if f.subject == "raw" || f.flaw == "slow to stop" || f.flaw == "runs alone" || f.flaw == "outlives its host" {
 			opts.Grace = time.Second
 		}
 		slots <- struct{}{}

@@ -2,13 +2,23 @@ package process
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // underDebugger makes a command that executes a program one that executes a debugger for it.
@@ -19,6 +29,38 @@ func underDebugger(cmd *exec.Cmd, debugger []string, path string) error {
 	}
 	cmd.Path, cmd.Args = found, append(slices.Clone(debugger), path)
 	return nil
+}
+
+// watchProgram ends a debugger whose program is gone: it may wait for the next command for ever. That is not to be told by silence,
+// since a program that is held at a breakpoint is silent too, but then the kernel still takes connections to its socket.
+// It returns when the connection is closed.
+func (p *Process) watchProgram(ctx context.Context, conn *grpc.ClientConn, logger hclog.Logger) {
+	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {
+		if state != connectivity.Ready && nobodyListens(ctx, p.socket) {
+			if !p.runner.asked.Load() {
+				p.runner.forsaken.Store(true)
+				logger.Warn("debugger has lost its program, which has ended, and is ended too", "pid", p.PID())
+			}
+			p.runner.kill()
+			return
+		}
+		if state == connectivity.Idle {
+			conn.Connect() // Which fails, and so is seen, when the end of the program was met halfway.
+		}
+		conn.WaitForStateChange(ctx, state)
+	}
+}
+
+// knockTimeout bounds the looking whether a program listens.
+const knockTimeout = time.Second
+
+// nobodyListens reports whether it is certain that no process has the socket.
+func nobodyListens(ctx context.Context, socket string) bool {
+	knock, err := (&net.Dialer{Timeout: knockTimeout}).DialContext(ctx, "unix", socket)
+	if err == nil {
+		_ = knock.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
 // preamble reads the standard output of a process that runs under a debugger. Debuggers print there too, such as the address

@@ -46,6 +46,8 @@
 //     user's alone.
 //   - A debugger (debugger.go) is executed in the place of the program, and starts it. What it prints before the handshake goes to the
 //     log; the island leaves itself readable, and keepalive is off, because a process at a breakpoint answers no ping.
+//     Debuggers put what they start into another group and outlive it, waiting for the next command: so they lead a session, which
+//     is ended as a whole, and are ended when nobody has the socket of the island any more.
 //   - Limits of memory and files are set from outside right after the start; what is not to be had is in Applied.
 //     Where the host's control group is its own to divide (cgroup_linux.go), they hold for all that an island starts, which
 //     also ends with it. Root could divide any group; it does so only with one that was delegated, or is all it sees.

@@ -10,6 +10,9 @@ import (
 // ownGroup does nothing where there are no process groups.
 func ownGroup(*exec.Cmd) {}
 
+// ownSession does nothing where there are no sessions.
+func ownSession(*exec.Cmd) {}
+
 // killGroup ends the process alone where there are no process groups.
 func killGroup(pid int) {
 	if p, err := os.FindProcess(pid); err == nil {

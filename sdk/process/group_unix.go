@@ -11,6 +11,9 @@ import (
 // ownGroup makes the command the leader of a process group of its own.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
+// ownSession makes the command the leader of a session, and so of a process group, of its own.
+func ownSession(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
+
 // killGroup ends every process of a group; a group that is already gone is fine.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 

@@ -54,7 +54,8 @@ type LaunchOptions struct {
 	Image *Image
 	// Debugger is a command, with its arguments, that is executed with the path of the binary as the last one, and has to start
 	// it, as "dlv exec --headless --accept-multiclient --continue" does; empty for none. The process can be traced then, its
-	// file is opened by its name, and nobody looks whether the connection to it still answers, because one that is held at a breakpoint does not.
+	// file is opened by its name, and nobody looks whether the connection to it still answers, because one that is held at a breakpoint does
+	// not. When the program is gone, the debugger is ended; when the debugger is ended, so is the program.
 	Debugger []string
 	// Limits of the process.
 	Limits Limits
@@ -98,6 +99,9 @@ type Exit struct {
 	// Stack is what the Go runtime of the island wrote when it gave up, from its first line on, at most 256 KiB: a panic, or
 	// the stacks that Interrogate asked for. Empty when there was none.
 	Stack string
+	// Forsaken is whether the process was a debugger that went on when the program that it had started was gone, and was ended for
+	// that. How the program ended, only the debugger knew: Code is -1 and Signal empty.
+	Forsaken bool
 	// OutOfMemory is whether it gave up for want of memory.
 	OutOfMemory bool
 }

@@ -66,6 +66,8 @@ type Process struct {
 	// socketInfo is the socket as it was when the island had shaken hands.
 	socketInfo os.FileInfo
 	done       chan struct{}
+	// watching is that for the end of a program that a debugger has started.
+	watching sync.WaitGroup
 
 	stop    sync.Once
 	stopErr error
@@ -153,6 +155,10 @@ func Launch(ctx context.Context, opts LaunchOptions) (*Process, error) {
 	if err != nil {
 		return nil, p.abandon(opts.Path, err)
 	}
+	if conn, ok := conn.(*grpc.ClientConn); ok && len(opts.Debugger) > 0 {
+		outliving := context.WithoutCancel(ctx)
+		p.watching.Go(func() { p.watchProgram(outliving, conn, opts.Logger) })
+	}
 	go p.reap()
 	return p, nil
 }
@@ -238,6 +244,9 @@ func (p *Process) explain(path string, cause error) error {
 		return sdk.Errorf(sdk.Unavailable, "%s did not shake hands: %s%s", path, p.runner.diagnose(), p.lastWords())
 	case errors.Is(cause, context.Canceled):
 		return sdk.Errorf(sdk.Canceled, "the start of %s was given up: %w", path, cause)
+	case strings.Contains(text, "timeout while waiting") && p.runner != nil && len(p.runner.debugger) > 0:
+		return sdk.Errorf(sdk.Unavailable, "%s did not shake hands in time under %s, which has to start it without being told to, as dlv does with --continue%s",
+			path, p.runner.debugger[0], p.lastWords())
 	case p.runner == nil:
 		return sdk.Errorf(sdk.InvalidArgument, "%s cannot be executed: %w", path, cause)
 	default:
@@ -280,6 +289,7 @@ func (p *Process) lastWords() string {
 func (p *Process) reap() {
 	<-p.runner.ended
 	p.release()
+	p.watching.Wait()
 	close(p.done)
 }
 
@@ -315,6 +325,7 @@ func (p *Process) Exit() Exit { return p.runner.exit }
 // closed. The error is Shutdown's. It is safe to call twice and concurrently.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stop.Do(func() {
+		p.runner.asked.Store(true)
 		p.stopErr = p.island.Shutdown(ctx)
 		if p.stopErr != nil {
 			p.runner.kill()

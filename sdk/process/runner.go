@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +57,8 @@ type islandRunner struct {
 
 	ended chan struct{} // closed when exit is set and the process group is gone
 	exit  Exit
+	// asked is set before the process is ended, and forsaken before a debugger is whose program is gone though nobody had asked.
+	asked, forsaken atomic.Bool
 }
 
 var _ runner.Runner = (*islandRunner)(nil)
@@ -74,8 +77,10 @@ func newRunner(cmd *exec.Cmd, image *Image, reach *files, dir string, flood *flo
 		r.preamble = &preamble{flood: flood, hide: opts.Redact}
 		r.applied.Debugger, r.applied.Sealed, r.applied.Unsealed = slices.Clone(r.debugger), false, "a debugger opens it by its name"
 		cmd.Env = append(cmd.Env, envDebugged+"=1")
+		ownSession(cmd) // Debuggers give what they start a group of its own.
+	} else {
+		ownGroup(cmd)
 	}
-	ownGroup(cmd)
 	if reach != nil {
 		temporary := filepath.Join(dir, temporaryName)
 		r.applied.Readable, r.applied.Writable = reach.reads, reach.writes[:len(reach.writes)-1]
@@ -227,9 +232,11 @@ func (r *islandRunner) wait() {
 		r.exit.Code = state.ExitCode()
 		r.exit.Signal = signalOf(state)
 	}
+	if r.forsaken.Load() {
+		r.exit.Code, r.exit.Signal, r.exit.Forsaken = -1, "", true
+	}
 	// Grandchildren would hold the pipes open, and go on without anyone who knows of them.
-	killGroup(r.cmd.Process.Pid)
-	r.group.kill()
+	r.killAll()
 	if r.gone != nil {
 		r.gone()
 	}
@@ -285,8 +292,17 @@ func (r *islandRunner) kill() {
 	select {
 	case <-r.ended:
 	default:
-		killGroup(r.cmd.Process.Pid)
-		r.group.kill()
+		r.asked.Store(true)
+		r.killAll()
+	}
+}
+
+// killAll ends the process and what it has started.
+func (r *islandRunner) killAll() {
+	killGroup(r.cmd.Process.Pid)
+	r.group.kill()
+	if len(r.debugger) > 0 {
+		killSession(r.cmd.Process.Pid)
 	}
 }
 
@@ -297,6 +313,7 @@ func (r *islandRunner) interrogate(grace time.Duration) {
 		return
 	default:
 	}
+	r.asked.Store(true)
 	askForStacks(r.cmd.Process.Pid)
 	patience := time.NewTimer(grace)
 	defer patience.Stop()

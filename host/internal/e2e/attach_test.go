@@ -82,6 +82,22 @@ func TestAttach(t *testing.T) {
 	if how := h.appliedTo(t)["report-generator"]; !how.Sealed || !how.Confined {
 		t.Errorf("%+v", how)
 	}
+
+	// What the host's user writes for an island meanwhile is the island's afterwards.
+	before := h.appliedTo(t)["sqlite-store"]
+	a = launch(t, h.env, "islands", "attach", "sqlite-store", "--config", h.config(), "--", debugger, "exec")
+	a.says(t, "sqlite-store runs under dlv")
+	if how := h.appliedTo(t)["sqlite-store"]; how.OwnUser || how.Confined {
+		t.Errorf("under a debugger: %+v", how)
+	}
+	h.ok(t, "/api/crypto-report/ada")
+	_ = a.cmd.Process.Signal(syscall.SIGINT)
+	a.says(t, "runs without a debugger again")
+	<-a.done
+	if how := h.appliedTo(t)["sqlite-store"]; !how.Confined || how.OwnUser != before.OwnUser || how.User != before.User {
+		t.Errorf("it was %+v and is %+v", before, how)
+	}
+	h.ok(t, "/health/database")
 }
 
 // TestAttachRefuses leaves the island as it is when it cannot be put under a debugger.

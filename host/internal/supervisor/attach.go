@@ -48,6 +48,9 @@ func (s *Supervisor) Attach(ctx context.Context, name string, debugger []string)
 	spec := plain
 	spec.debugger, spec.plain = slices.Clone(debugger), &plain
 	spec.Confine, spec.Limits = nil, process.Limits{Files: plain.Limits.Files}
+	if g := k.current.Load(); g != nil && g.process.Applied().OwnUser {
+		spec.lent = time.Now()
+	}
 	c := newChange(spec, "is put under a debugger by an operator's wish")
 	c.forgive = true
 	if err := s.through(ctx, []*made{{k, c}}, func() {}); err != nil {
@@ -65,6 +68,17 @@ func (s *Supervisor) Attach(ctx context.Context, name string, debugger []string)
 	l.timer = time.AfterFunc(DebuggerLease, func() { s.expire(outliving, k, l) })
 	s.leases[name] = l
 	return nil
+}
+
+// reclaim gives an island that has run under a debugger its files back, when it had a user of its own before. They are given back
+// before the next one starts, which looks whether they are its user's, and again once the one under the debugger has ended.
+func (k *keeper) reclaim(was *Spec) {
+	if was.lent.IsZero() {
+		return
+	}
+	if err := was.plain.Confine.Reclaim(was.lent); err != nil {
+		k.opts.Logger.Warn("Files that an island wrote under its debugger cannot be given back to its user", k.fields("error", err.Error())...)
+	}
 }
 
 // lease is how long one debugger of an island may stay. It is compared by its address: a timer that has fired may have to wait

@@ -70,6 +70,9 @@ func (c *Crash) ended(p Process, exit process.Exit) {
 	applied := p.Applied()
 	c.At, c.Uptime, c.Code, c.Signal, c.Stderr, c.Stack = exit.At, exit.Uptime, exit.Code, exit.Signal, exit.Stderr, exit.Stack
 	c.PID, c.Version, c.Applied = p.PID(), p.Manifest().Version, &applied
+	if exit.Forsaken {
+		c.Error = "ended under its debugger, which went on alone and was ended after it"
+	}
 }
 
 // causeOf is the class of a process that ended without having been asked to.

@@ -43,6 +43,8 @@ type Spec struct {
 	// debugger is the command under which the island runs for an operator, empty for none, and plain what it is without.
 	debugger []string
 	plain    *Spec
+	// lent is since when the host's user runs under a debugger what was of a user of its own; zero when it was not.
+	lent time.Time
 	// overridden is whether an operator's swap put Path in the place of the configured one.
 	overridden bool
 }

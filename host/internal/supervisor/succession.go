@@ -140,6 +140,9 @@ func (k *keeper) begin(ctx context.Context, c *change, g *generation) {
 		s.image = k.image
 	}
 	k.pending = s
+	if len(c.spec.debugger) == 0 {
+		k.reclaim(k.spec.Load())
+	}
 	was := k.snapshot()
 	// A successor has to be no worse than what it follows: what both need may be away.
 	failing := g != nil && was.Health.Status == sdk.StatusFailed
@@ -216,6 +219,7 @@ func (k *keeper) leave(ctx context.Context, g *generation, c *change) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // What ends the keeper meanwhile cuts nothing short.
+	before := c.replaced.spec
 	k.leaving.Go(func() {
 		defer close(c.gone)
 		<-c.release
@@ -223,7 +227,9 @@ func (k *keeper) leave(ctx context.Context, g *generation, c *change) {
 		moving, cancel := context.WithTimeout(ctx, k.opts.DrainTimeout)
 		g.calls.handOver(moving)
 		cancel()
-		if err := k.end(ctx, g); err != nil {
+		err := k.end(ctx, g)
+		k.reclaim(before)
+		if err != nil {
 			k.opts.Logger.Warn("Island did not shut down cleanly", k.fields("error", g.hide.text(err.Error()))...)
 		}
 	})
@@ -234,6 +240,7 @@ func (k *keeper) leave(ctx context.Context, g *generation, c *change) {
 func (k *keeper) relieve(ctx context.Context, g *generation, s *succession) *generation {
 	if g != nil {
 		k.retire(ctx, g, s.reason)
+		k.reclaim(k.spec.Load())
 		close(g.superseded)
 	}
 	beginning, cancel := s.within(ctx)

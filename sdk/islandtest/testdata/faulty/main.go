@@ -1,4 +1,5 @@
-// Command faulty is an island with one flaw, which its file's name says after its kind, as in "store--leaks_memory".
+// Command faulty is an island with one flaw, which its file's name says after its kind, as in "store--leaks_memory". The
+// kind raw is one that was built without the kit's server.
 package main
 
 import (
@@ -14,6 +15,10 @@ import (
 func main() {
 	kind, flaw, _ := strings.Cut(filepath.Base(os.Args[0]), "--")
 	flaw = strings.ReplaceAll(flaw, "_", " ")
+	if kind == "raw" {
+		serveRaw(reference.Manifest("source"), flaw)
+		return
+	}
 	manifest := reference.Manifest(kind)
 	described := len(os.Args) > 1 && os.Args[1] == "describe"
 	hosted := os.Getenv("ISLANDS_LIFELINE_FD") != ""
