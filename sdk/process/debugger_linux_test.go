@@ -18,7 +18,7 @@ import (
 // multiclient is a debugger that gives the program a process group of its own, as debuggers do, and goes on when that has ended, as one
 // does that waits for its clients.
 func multiclient(first string) []string {
-	return []string{"/bin/bash", "-c", "set -m; " + first + " (echo program $BASHPID; exec \"$0\") & wait; echo waiting >&2; exec sleep 600"}
+	return []string{"/bin/bash", "-c", "set -m; " + first + " (echo program $BASHPID; exec \"$0\") & sleep 600; :"}
 }
 
 // debuggee is the process that the debugger has started.
@@ -104,7 +104,7 @@ func TestADebuggerDoesNotOutliveItsProgram(t *testing.T) {
 
 // TestADebuggerThatStartsNothing is ended in time, with a word on what it lacks.
 func TestADebuggerThatStartsNothing(t *testing.T) {
-	const held = "(echo held $BASHPID >&2; exec sleep 600) & wait;"
+	const held = "(echo held $BASHPID >&2; exec sleep 600) & sleep 600;"
 	_, err := process.Launch(t.Context(), process.LaunchOptions{
 		Name: "x", Path: executable(t), RunDir: runDir(t), Debugger: multiclient(held), StartTimeout: 2 * time.Second,
 	})
