@@ -121,6 +121,44 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotTraded has no price, whatever Binance answers.
+func TestWhatIsNotTraded(t *testing.T) {
+	path := build(t)
+	for name, tc := range map[string]struct {
+		row     string
+		refused bool
+	}{
+		"a row without a symbol":     {`{"lastPrice":"666","count":1}`, true},
+		"a symbol that is null":      {`{"symbol":null,"lastPrice":"666","count":1}`, true},
+		"a symbol that is an object": {`{"symbol":{},"lastPrice":"666","count":1}`, true},
+		"a symbol called None":       {`{"symbol":"None","lastPrice":"666","count":1}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			upstream := islandtest.NewUpstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/v3/exchangeInfo" {
+					_, _ = io.WriteString(w, pairs)
+					return
+				}
+				_, _ = io.WriteString(w, `[{"symbol":"BTCUSDT","lastPrice":"1","count":1},`+tc.row+`]`)
+			}))
+			island, err := launch(t, path, map[string]any{"url": upstream.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			quotes, err := island.Quotes(t.Context(), sdk.QuotesRequest{
+				Assets: []sdk.Asset{{Symbol: "btc"}, {Symbol: "nosuchcoin"}}, VsCurrency: "usd",
+			})
+			if tc.refused && (err == nil || sdk.KindOf(err) != sdk.BadUpstream) {
+				t.Errorf("%+v, %v (%s); want %s", quotes, err, sdk.KindOf(err), sdk.BadUpstream)
+			}
+			if !tc.refused && (err != nil || len(quotes) != 1 || quotes[0].Symbol != "btc") {
+				t.Errorf("%+v, %v", quotes, err)
+			}
+		})
+	}
+}
+
 // TestSettingsThatCannotBeMeant are refused by name, though their types are right.
 func TestSettingsThatCannotBeMeant(t *testing.T) {
 	path := build(t)

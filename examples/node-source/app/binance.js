@@ -124,9 +124,13 @@ export class Source {
     const path = '/api/v3/ticker/24hr';
     const reply = await this.#client.get(path, { symbols: JSON.stringify(wanted) }, call, retries);
     const rows = new Map(objects(path, reply).map((row) => [row.symbol, row]));
+    if (![...rows.keys()].every((symbol) => typeof symbol === 'string')) {
+      throw bad(path, 'a row names no symbol');
+    }
     const quotes = [];
     for (const asset of assets) {
-      const row = rows.get(symbolOf(asset));
+      const symbol = symbolOf(asset);
+      const row = symbol === undefined ? undefined : rows.get(symbol); // What is not traded has no row, whatever the answer says.
       const price = figure(row?.lastPrice);
       if (!(price > 0) || row.count === 0) {
         continue; // Nothing was traded: the figures are zeros that mean nothing.

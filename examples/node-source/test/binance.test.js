@@ -60,6 +60,17 @@ test('quotes are those of the pairs that are traded', async (t) => {
   await assert.rejects(s.quotes(quotes(Array(251).fill('btc')), caller()), { kind: 'KIND_INVALID_ARGUMENT' });
 });
 
+test('what is not traded has no price, whatever the answer says', async (t) => {
+  for (const symbol of ['', '"symbol":null,', '"symbol":7,', '"symbol":["BTCUSDT"],']) {
+    const rows = `[{"symbol":"BTCUSDT","lastPrice":"1","count":1},{${symbol}"lastPrice":"666","count":1}]`;
+    const s = await source(t, { '/api/v3/ticker/24hr': answer(200, rows) });
+    await assert.rejects(s.quotes(quotes(['btc', 'nosuchcoin']), caller()), { kind: 'KIND_BAD_UPSTREAM', message: /names no symbol/ }, rows);
+  }
+  const s = await source(t, { '/api/v3/ticker/24hr': answer(200, '[{"symbol":"BTCUSDT","lastPrice":"1","count":1},{"symbol":"undefined","lastPrice":"666"}]') });
+  const found = await s.quotes(quotes(['btc', 'nosuchcoin']), caller());
+  assert.deepEqual(found.quotes.map((quote) => [quote.symbol, quote.price]), [['btc', 1]]);
+});
+
 test('candles are oldest first and each once', async (t) => {
   const rows = [[2000, '2', '2', '2', '2', '2', 2999], [1000, '1', '1', '1', '1', '1', 1999], [2000, '3', '3', '3', '3', '3', 2999], [3000, '0', '0', '0', '0', '0', 3999]];
   const s = await source(t, { '/api/v3/klines': answer(200, JSON.stringify(rows)) });

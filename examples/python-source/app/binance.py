@@ -108,10 +108,13 @@ class Source:
             return pb.QuotesResponse()
         path = "/api/v3/ticker/24hr"
         reply = self._client.get(path, {"symbols": json.dumps(wanted, separators=(",", ":"))}, context, request.retries)
-        rows = {row.get("symbol"): row for row in objects(path, reply)}
+        if not all(isinstance(row.get("symbol"), str) for row in objects(path, reply)):
+            raise bad(path, "a row names no symbol")
+        rows = {row["symbol"]: row for row in reply}
         quotes = []
         for asset in request.assets:
-            row = rows.get(pairs.get((asset.symbol.upper(), against)))
+            symbol = pairs.get((asset.symbol.upper(), against))
+            row = None if symbol is None else rows.get(symbol)  # What is not traded has no row, whatever the answer says.
             price = number(row.get("lastPrice")) if row else None
             if not price or price < 0 or row.get("count") == 0:
                 continue  # Nothing was traded: the figures are zeros that mean nothing.
