@@ -6,7 +6,8 @@ import path from 'node:path';
 
 const cookie = ['SERVICE_ISLANDS_ISLAND', 'f3a7c1b2-9d64-4c1e-8a55-2f6f0c7f1d90'];
 const levels = { DEBUG: 10, INFO: 20, WARN: 30, ERROR: 40 };
-const mostWaiting = 1 << 20; // Bytes of output that wait for a host which does not read.
+const pieceSize = 64 << 10; // Bytes of output that travel, and wait, in one piece.
+const mostWaiting = 16 * pieceSize; // Bytes of output that wait for a host which does not read.
 
 // startedByHost says whether a host started this process.
 export function startedByHost() {
@@ -24,9 +25,13 @@ export function log(level, message, fields = {}) {
 // Output carries what is printed to standard output to the host by a call of gRPC, because the host reads the pipe itself
 // for nothing but the handshake. What is printed before that call is there waits, up to a bound. What a child process prints
 // there is lost; hand its output on. Standard error is left alone: the host reads that itself.
+//
+// What waits is copied into a few large pieces. To keep what was printed as it came would cost a hundred bytes and more for
+// each, however little it is.
 class Output {
-  #waiting = [];
-  #size = 0;
+  #waiting = []; // Pieces of pieceSize, all full but the last.
+  #filled = 0; // Bytes in the last of them.
+  #size = 0; // Bytes in all of them.
   #lost = 0;
   #call;
 
@@ -45,11 +50,23 @@ class Output {
   #add(bytes) {
     if (this.#size + bytes.length > mostWaiting) {
       this.#lost += bytes.length;
+      this.#report();
       return;
     }
-    this.#waiting.push(bytes);
-    this.#size += bytes.length;
-    this.#send();
+    let at = 0;
+    for (; at < bytes.length && this.#size === 0 && this.#open(); at += pieceSize) {
+      this.#write(bytes.subarray(at, at + pieceSize));
+    }
+    while (at < bytes.length) {
+      if (this.#waiting.length === 0 || this.#filled === pieceSize) {
+        this.#waiting.push(Buffer.allocUnsafe(pieceSize));
+        this.#filled = 0;
+      }
+      const copied = bytes.copy(this.#waiting.at(-1), this.#filled, at);
+      this.#filled += copied;
+      this.#size += copied;
+      at += copied;
+    }
   }
 
   // carry sends everything through a call, until that ends; a later one replaces it.
@@ -65,13 +82,26 @@ class Output {
     this.#send();
   }
 
+  #open() {
+    return this.#call !== undefined && !this.#call.writableNeedDrain;
+  }
+
+  #write(data) {
+    this.#call.write({ channel: 'STDOUT', data });
+  }
+
   #send() {
-    while (this.#call && !this.#call.writableNeedDrain && this.#waiting.length > 0) {
-      const data = this.#waiting.shift();
+    while (this.#size > 0 && this.#open()) {
+      const piece = this.#waiting.shift();
+      const data = this.#waiting.length > 0 ? piece : piece.subarray(0, this.#filled);
       this.#size -= data.length;
-      this.#call.write({ channel: 'STDOUT', data });
+      this.#write(data);
     }
-    if (this.#lost > 0 && this.#waiting.length === 0) {
+    this.#report();
+  }
+
+  #report() {
+    if (this.#lost > 0 && this.#size === 0) {
       const lost = this.#lost;
       this.#lost = 0;
       log('WARN', 'printed more than the host reads', { lost_bytes: lost });
