@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -188,5 +189,21 @@ func TestReadmeNamesEverySetting(t *testing.T) {
 		if row := "| `" + s.Name + "` | " + string(s.Type) + " | `" + s.Default + "` |"; !strings.Contains(string(readme), row) {
 			t.Errorf("README.md has no row %q", row)
 		}
+	}
+}
+
+// TestOwn runs the tests in Python, with the interpreter that runs the island.
+func TestOwn(t *testing.T) {
+	packed, err := os.ReadFile(build(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(packed), "\n")
+	interpreter, _, _ := strings.Cut(strings.TrimPrefix(first, "#!"), " ")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, interpreter, "-B", "-m", "unittest", "discover", "-s", "test").CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^Ran [1-9]`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -12,10 +12,11 @@ import { getProxyForUrl } from 'proxy-from-env';
 import { abandoned, Failure, Kind, nameOf } from './failure.js';
 import { log } from './process.js';
 
-const maxBody = 32 << 20;
+const maxBody = 8 << 20;
+const firstBody = 64 << 10;
 const minute = 60;
 const mostSilence = 3600;
-const mostSockets = 64;
+const mostSockets = 8; // Each may hold a body: 64 MiB at most, whatever the service sends.
 const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 const now = () => performance.now() / 1000; // Seconds of a clock that nobody sets.
@@ -86,10 +87,14 @@ export class Client {
   }
 
   async #attempt(path, query, call, attempt) {
+    const left = call.remaining();
+    if (left <= 0 || call.signal.aborted) {
+      throw abandoned(`GET ${path}`, call); // Nothing is sent, so nothing is counted.
+    }
     this.#admit(path);
     const began = now();
     try {
-      const answer = await this.#ask(path, query, call);
+      const answer = await this.#ask(path, query, call, left);
       this.#note(now() - began, attempt);
       return answer;
     } catch (failure) {
@@ -114,11 +119,8 @@ export class Client {
     this.#tokens -= 1;
   }
 
-  async #ask(path, query, call) {
-    const bound = Math.min(this.#timeout, call.remaining());
-    if (bound <= 0 || call.signal.aborted) {
-      throw abandoned(`GET ${path}`, call);
-    }
+  async #ask(path, query, call, left) {
+    const bound = Math.min(this.#timeout, left);
     const url = `${this.#base}${path}?${new URLSearchParams(query)}`;
     const end = new AbortController();
     const stop = () => end.abort();
@@ -132,7 +134,9 @@ export class Client {
         throw abandoned(`GET ${path}`, call);
       }
       if (end.signal.aborted) {
-        throw call.remaining() <= 0.05 ? abandoned(`GET ${path}`, call) : new Failure(Kind.UNAVAILABLE, `GET ${path}: no answer in time`);
+        throw left < this.#timeout
+          ? new Failure(Kind.DEADLINE_EXCEEDED, `GET ${path}: no answer within the call's deadline`)
+          : new Failure(Kind.UNAVAILABLE, `GET ${path}: no answer in time`);
       }
       // Of an address that cannot be reached only the kind of trouble is said: keys may live in addresses.
       throw new Failure(Kind.UNAVAILABLE, `GET ${path}: ${e.code ?? e.name}`);
@@ -205,8 +209,8 @@ export class Client {
     buckets.forEach((bound, i) => {
       this.#took[i] += took <= bound ? 1 : 0;
     });
-    if (failure?.kind === Kind.CANCELED) { // Says nothing about the service.
-      return;
+    if (failure?.kind === Kind.CANCELED || failure?.kind === Kind.DEADLINE_EXCEEDED) {
+      return; // The caller has gone or was in a hurry, which says nothing about the service.
     }
     if (failure === undefined || [Kind.NOT_FOUND, Kind.INVALID_ARGUMENT, Kind.UNSUPPORTED].includes(failure.kind)) {
       if (this.#failures > 0) {
@@ -284,18 +288,23 @@ function family(name, type, help, samples, unit = '') {
   return { name, type, help, unit, samples };
 }
 
-// read returns the body, undefined when it is too large.
+// read returns the body, undefined when it is too large. It is copied together as it comes: to keep the pieces would cost more
+// than the body, where a service sends small ones.
 async function read(response) {
-  const pieces = [];
+  let body = Buffer.allocUnsafe(firstBody);
   let size = 0;
   for await (const piece of response) {
-    size += piece.length;
-    if (size > maxBody) {
+    if (size + piece.length > maxBody) {
       return undefined; // Leaving the loop cuts the connection.
     }
-    pieces.push(piece);
+    if (size + piece.length > body.length) {
+      const larger = Buffer.allocUnsafe(Math.min(maxBody, Math.max(2 * body.length, size + piece.length)));
+      body.copy(larger, 0, 0, size);
+      body = larger;
+    }
+    size += piece.copy(body, size);
   }
-  return Buffer.concat(pieces, size).toString();
+  return body.toString('utf8', 0, size);
 }
 
 // parsed reads JSON; undefined is none.

@@ -35,6 +35,7 @@ test('statuses have their kinds', async (t) => {
     ['too deep', answer(200, '['.repeat(200000)), 'BAD_UPSTREAM'],
     ['less than promised', answer(200, '[', { 'Content-Length': '100', Connection: 'close' }), 'UNAVAILABLE'],
     ['a hang-up', (request) => request.socket.destroy(), 'UNAVAILABLE'],
+    ['a byte too much', answer(200, '['.padEnd(8 << 20) + ']'), 'BAD_UPSTREAM'],
     ['too much', (_request, response) => {
       const piece = Buffer.alloc(1 << 20, ' ');
       const more = () => {
@@ -126,7 +127,48 @@ test('who leaves is not waited for', async (t) => {
 test('times are bounded', async (t) => {
   const url = `http://${await service(t, (_request, response) => response.write('['))}`;
   await assert.rejects(client(t, url, { timeout: 0.05 }).get('/x', {}, caller(), 0), { kind: 'KIND_UNAVAILABLE', message: /no answer in time/ });
-  await assert.rejects(client(t, url).get('/x', {}, caller(0.1), 5), { kind: 'KIND_DEADLINE_EXCEEDED' });
+  const c = client(t, url);
+  await assert.rejects(c.get('/x', {}, caller(0.1), 5), { kind: 'KIND_DEADLINE_EXCEEDED' });
+  assert.equal(c.health().status, 'STATUS_OK'); // That the caller was in a hurry says nothing about the service.
+});
+
+test('for who is gone or late nothing is sent, and nothing counted', async (t) => {
+  let asked = 0;
+  const c = client(t, `http://${await service(t, (request, response) => {
+    asked += 1;
+    answer(200, '{}')(request, response);
+  })}`, { perMinute: 8 });
+  for (let i = 0; i < 5; i += 1) {
+    const someone = caller();
+    someone.leave();
+    await assert.rejects(c.get('/x', {}, someone, 3), { kind: 'KIND_CANCELED' });
+    await assert.rejects(c.get('/x', {}, caller(0), 3), { kind: 'KIND_DEADLINE_EXCEEDED' });
+  }
+  assert.equal(asked, 0);
+  for (const { name, samples } of c.metrics()) {
+    assert.ok(samples.every((sample) => !(sample.value > 0) && !(sample.histogram?.count > 0)), name);
+  }
+  await c.get('/x', {}, caller(), 0); // The budget of two at once is whole.
+  await c.get('/x', {}, caller(), 0);
+  assert.equal(asked, 2);
+});
+
+test('memory for answers is bounded', async (t) => {
+  const body = JSON.stringify('ü'.repeat(150000)); // Large enough to be copied together.
+  let [underWay, most] = [0, 0];
+  const c = client(t, `http://${await service(t, (_request, response) => {
+    underWay += 1;
+    most = Math.max(most, underWay);
+    const bytes = Buffer.from(body);
+    response.write(bytes.subarray(0, 100001)); // Within a letter.
+    setTimeout(() => {
+      underWay -= 1;
+      response.end(bytes.subarray(100001));
+    }, 20);
+  })}`);
+  const answers = await Promise.all(Array.from({ length: 40 }, () => c.get('/x', {}, caller(), 0)));
+  assert.ok(answers.every((said) => said.length === 150000 && said.endsWith('ü')));
+  assert.ok(most > 1 && most <= 8, `${most} answers at once`); // Of eight megabytes each at most.
 });
 
 test('a proxy of the environment is used', async (t) => {

@@ -18,7 +18,8 @@ import goplugin
 from contract import Failure, name_of, request_id
 from islands.v1 import islands_pb2 as pb
 
-MAX_BODY = 32 << 20
+MAX_BODY = 8 << 20
+MOST_SOCKETS = 8  # Each may hold a body: 64 MiB at most, whatever the service sends.
 MINUTE = 60.0
 MOST_SILENCE = 3600.0
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -115,6 +116,7 @@ class Client:
         # A bucket that starts full and refills with what that leaves of the minute: no minute ever holds more.
         self._burst = max(1.0, per_minute / 4)
         self._refill = (per_minute - self._burst) / MINUTE
+        self._sockets = threading.BoundedSemaphore(MOST_SOCKETS)
         self._lock = threading.Lock()
         self._tokens, self._at = self._burst, time.monotonic()
         self._silent_until, self._silence = 0.0, ""
@@ -138,10 +140,13 @@ class Client:
         raise AssertionError("unreachable")
 
     def _attempt(self, path, query, context, caller, attempt):
+        left = remaining(context)
+        if left <= 0 or caller.gone():
+            raise abandoned(f"GET {path}", context)  # Nothing is sent, so nothing is counted.
         self._admit(path)
         began = time.monotonic()
         try:
-            answer = self._exchange(path, query, context, caller)
+            answer = self._exchange(path, query, context, caller, left)
         except Failure as failure:
             self._note(time.monotonic() - began, attempt, failure)
             raise
@@ -161,36 +166,42 @@ class Client:
                 raise Failure(pb.KIND_RATE_LIMITED, f"GET {path}: the budget of calls is used up", (1 - self._tokens) / self._refill)
             self._tokens -= 1
 
-    def _exchange(self, path, query, context, caller):
+    def _exchange(self, path, query, context, caller, left):
+        end = time.monotonic() + min(self._timeout, left)
+        late = Failure(pb.KIND_UNAVAILABLE, f"GET {path}: no answer in time")
+        if left < self._timeout:
+            late = Failure(pb.KIND_DEADLINE_EXCEEDED, f"GET {path}: no answer within the call's deadline")
         try:
-            return self._ask(path, query, context, caller)
+            while not self._sockets.acquire(timeout=min(0.1, max(0.0, end - time.monotonic()))):
+                if caller.gone() or time.monotonic() >= end:
+                    raise late
+            try:
+                return self._ask(path, query, caller, end, late)
+            finally:
+                self._sockets.release()
         except Failure:
             if caller.gone():  # What is seen then is his doing, and not the service's.
                 raise abandoned(f"GET {path}", context) from None
             raise
 
-    def _ask(self, path, query, context, caller):
-        bound = min(self._timeout, remaining(context))
-        if bound <= 0 or caller.gone():
-            raise abandoned(f"GET {path}", context)
-        end = time.monotonic() + bound
+    def _ask(self, path, query, caller, end, late):
         request = urllib.request.Request(
             f"{self._url}{path}?{urllib.parse.urlencode(query)}",
             headers={"Accept": "application/json", "User-Agent": "service-islands-python-source/1.0"},
         )
         request.caller = caller
         try:
-            with self._opener.open(request, timeout=bound) as reply:
+            with self._opener.open(request, timeout=max(0.001, end - time.monotonic())) as reply:
                 body = read(reply, end, caller)
         except urllib.error.HTTPError as e:
             with e:
                 raise self._refusal(path, e, end, caller) from None
         except TimeoutError:
-            raise late(path, context) from None
+            raise late from None
         except (OSError, urllib.error.URLError) as e:
             reason = getattr(e, "reason", e)
             if isinstance(reason, TimeoutError):
-                raise late(path, context) from None
+                raise late from None
             # Of an address that cannot be reached only the kind of trouble is said: keys may live in addresses.
             raise Failure(pb.KIND_UNAVAILABLE, f"GET {path}: {type(reason).__name__}") from None
         except Exception as e:  # http.client has errors of its own for answers that are none.
@@ -239,21 +250,20 @@ class Client:
             self._sum += took
             for i, bound in enumerate(BUCKETS):
                 self._took[i] += took <= bound
+            first = recovered = False
             if failure is None or failure.kind in (pb.KIND_NOT_FOUND, pb.KIND_INVALID_ARGUMENT, pb.KIND_UNSUPPORTED):
                 recovered, self._failures, self._reason = self._failures > 0, 0, ""
                 if failure is None:
                     self._silent_until = 0.0
-            elif failure.kind == pb.KIND_CANCELED:  # Says nothing about the service.
-                recovered = False
-            else:
-                recovered = False
+            elif failure.kind not in (pb.KIND_CANCELED, pb.KIND_DEADLINE_EXCEEDED):
+                # A caller who has gone or was in a hurry says nothing about the service.
                 self._failures, self._reason = self._failures + 1, str(failure)
                 if failure.kind == pb.KIND_RATE_LIMITED:
                     self._limited, self._last_429 = self._limited + 1, time.time()
                 if failure.kind in (pb.KIND_RATE_LIMITED, pb.KIND_UNAVAILABLE, pb.KIND_PERMISSION_DENIED) and failure.retry_after:
                     until = time.monotonic() + min(failure.retry_after, MOST_SILENCE)
                     self._silent_until, self._silence = max(self._silent_until, until), str(failure)
-            first = self._failures == 1 and failure is not None and failure.kind != pb.KIND_CANCELED
+                first = self._failures == 1
         if first:
             goplugin.log("WARN", "the service fails", error=str(failure))
         elif recovered:
@@ -300,12 +310,6 @@ def remaining(context):
     return 3600.0 if left is None else min(left, 3600.0)
 
 
-def late(path, context):
-    if remaining(context) <= 0.05:
-        return abandoned(f"GET {path}", context)
-    return Failure(pb.KIND_UNAVAILABLE, f"GET {path}: no answer in time")
-
-
 def abandoned(what, context):
     """Why nothing came of something whose caller has gone."""
     if remaining(context) <= 0.05:
@@ -316,17 +320,16 @@ def abandoned(what, context):
 def read(reply, end, caller):
     """The body, None when it is too large. A body that trickles in does not take longer than one that comes at once, and
     nobody reads on for a caller who has gone."""
-    pieces, size = [], 0
+    body = bytearray()  # The pieces themselves would take more than the body, where a service sends small ones.
     while piece := reply.read1(64 << 10):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_BODY:
+        body += piece
+        if len(body) > MAX_BODY:
             return None
         if time.monotonic() > end or caller.gone():
             raise TimeoutError
     if reply.length:  # Fewer bytes than were promised.
         raise ConnectionError("the answer was cut off")
-    return b"".join(pieces)
+    return body
 
 
 def retry_after(text):
