@@ -2,8 +2,10 @@
 package node
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -20,14 +22,38 @@ import (
 	"github.com/service-islands/islands/sdk/process"
 )
 
-// build packs the island once and returns the path of the program.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "node-source")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // The packages may have to be fetched.
+// folder holds the packed island, once a test has packed it.
+var folder string
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(status)
+}
+
+// packed packs the island once for all tests and returns the path of the program.
+var packed = sync.OnceValues(func() (string, error) {
+	var err error
+	if folder, err = os.MkdirTemp("", "node-source-"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "node-source")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // The packages may have to be fetched.
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "./build", path).CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// build returns the path of the packed island.
+func build(t *testing.T) string {
+	t.Helper()
+	path, err := packed()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -150,12 +176,20 @@ func TestIsland(t *testing.T) {
 	})
 }
 
-// TestOwn runs the tests in JavaScript.
+// TestOwn runs the tests in JavaScript, with the interpreter that runs the island.
 func TestOwn(t *testing.T) {
-	build(t) // Which fetches the packages.
+	program, err := os.Open(build(t)) // Which fetches the packages.
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	first, err := bufio.NewReader(program).ReadString('\n')
+	if err != nil || !strings.HasPrefix(first, "#!/") {
+		t.Fatalf("the program begins with %q, %v", first, err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "node", "--test").CombinedOutput()
+	out, err := exec.CommandContext(ctx, strings.TrimSpace(first[2:]), "--test").CombinedOutput()
 	if err != nil || !regexp.MustCompile(`(?m)^\S+ pass [1-9]`).Match(out) {
 		t.Errorf("%v\n%s", err, out)
 	}

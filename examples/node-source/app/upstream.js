@@ -52,7 +52,7 @@ export class Client {
     this.#classify = classify;
     const secure = url.startsWith('https:');
     this.#ca = secure ? authorities() : undefined;
-    const proxy = getProxyForUrl(url);
+    const proxy = proxyFor(url);
     const options = { keepAlive: true, maxSockets: mostSockets };
     if (proxy === '') {
       this.#agent = new (secure ? https : http).Agent(options);
@@ -269,6 +269,18 @@ export class Client {
       family('upstream_silence_seconds', 'gauge', 'How long nothing will be sent.', [{ value: Math.max(0, this.#silentUntil - now()) }], 'seconds'),
     ];
   }
+}
+
+// proxyFor returns the proxy of the environment for an address, empty where there is none. Its address is not repeated in a
+// refusal: passwords live in such addresses.
+function proxyFor(url) {
+  const proxy = getProxyForUrl(url);
+  if (proxy === '' || (/^https?:\/\//i.test(proxy) && URL.canParse(proxy))) {
+    return proxy;
+  }
+  const asked = [`${new URL(url).protocol.replace(':', '')}_proxy`, 'all_proxy'].flatMap((name) => [name, name.toUpperCase()]);
+  const name = asked.find((variable) => process.env[variable]);
+  throw new Failure(Kind.INVALID_ARGUMENT, `${name} is no address of a proxy that begins with http:// or https:// (NO_PROXY lists what needs none)`);
 }
 
 // authorities are those of SSL_CERT_FILE, which most builds of Node do not look at; undefined are Node's own.

@@ -191,6 +191,25 @@ test('a proxy of the environment is used', async (t) => {
   assert.equal(seen.length, 1);
 });
 
+test('a proxy that cannot be is refused by the name of its variable', (t) => {
+  for (const [name, value, url] of [
+    ['http_proxy', 'http://user:secret@proxy:port', 'http://exchange.example'],
+    ['HTTPS_PROXY', 'http://', 'https://exchange.example'],
+    ['https_proxy', 'http://secret proxy:3128', 'https://exchange.example'],
+    ['all_proxy', 'socks5://secret:1080', 'http://exchange.example'],
+    ['ALL_PROXY', 'secret:99999', 'https://exchange.example'],
+  ]) {
+    process.env[name] = value;
+    t.after(() => delete process.env[name]);
+    const refused = (e) => e.kind === 'KIND_INVALID_ARGUMENT' && e.message.startsWith(`${name} is no address of a proxy`) && !e.message.includes('secret');
+    assert.throws(() => client(t, url), refused, `${name}=${value}`);
+    process.env.no_proxy = 'exchange.example';
+    client(t, url); // Which asks for none.
+    delete process.env.no_proxy;
+    delete process.env[name];
+  }
+});
+
 test('certificates are checked, against those of SSL_CERT_FILE too', async (t) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'node-source-'));
   t.after(() => {
