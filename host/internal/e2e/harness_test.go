@@ -97,7 +97,7 @@ func build(dir string) error {
 			return err
 		}
 	}
-	return pack(plugins, "python-source", "node-source")
+	return nil
 }
 
 // compile runs go build in a module.

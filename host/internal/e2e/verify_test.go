@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,8 +66,15 @@ func TestEveryIslandKeepsTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	names := slices.Collect(maps.Keys(packs))
 	for _, program := range programs {
-		name := strings.TrimSuffix(program.Name(), ".exe")
+		names = append(names, strings.TrimSuffix(program.Name(), ".exe"))
+	}
+	inNoGo, err := filepath.Glob("../../../examples/*/build")
+	if err != nil || len(inNoGo) != len(packs) {
+		t.Errorf("%q, %v: give each a line in packs", inNoGo, err)
+	}
+	for _, name := range names {
 		known := slices.Contains(notIslands, name)
 		for _, s := range subjects {
 			known = known || s.island == name
@@ -78,7 +86,7 @@ func TestEveryIslandKeepsTheContract(t *testing.T) {
 	for _, s := range subjects {
 		t.Run(strings.TrimSuffix(s.island+", "+s.way, ", "), func(t *testing.T) {
 			t.Parallel()
-			report := verify(t, 0, append([]string{filepath.Join(bin, "plugins", s.island), "--grace", "30s"}, s.args...)...)
+			report := verify(t, 0, append([]string{islandProgram(t, s.island), "--grace", "30s"}, s.args...)...)
 			for _, c := range report.Checks {
 				if c.Verdict != conformance.Passed {
 					t.Errorf("%s %s: %s", c.Name, c.Verdict, c.Seen)

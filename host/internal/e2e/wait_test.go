@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,6 +25,21 @@ func eventually(t *testing.T, within time.Duration, what string, check func() er
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// crashed waits until the reports of an island's crashes hold every one of the texts. A host is ready without an island that
+// does not start, which may end a moment later.
+func (h *host) crashed(t *testing.T, island string, texts ...string) {
+	t.Helper()
+	eventually(t, 30*time.Second, island+" has crashed", func() error {
+		out := h.cli(t, "crash", island)
+		for _, want := range texts {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("no %q in %s", want, out)
+			}
+		}
+		return nil
+	})
 }
 
 // settled waits until no call to an island is under way and none has begun for a tenth of a second: the writes that follow
