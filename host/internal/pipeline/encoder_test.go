@@ -25,7 +25,7 @@ func occupy(t *testing.T, e *encoders) (release func()) {
 	for range most() {
 		begun := make(chan struct{})
 		busy.Go(func() {
-			if err := e.load(context.Background(), func() { close(begun); <-released }); err != nil {
+			if err := e.load(t.Context(), func() { close(begun); <-released }); err != nil {
 				t.Error(err)
 			}
 		})
