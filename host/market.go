@@ -79,9 +79,12 @@ func (m market) Candles(ctx context.Context, symbol, vsCurrency string, interval
 	if err != nil {
 		return gateway.Answer{}, err
 	}
-	part := a.Part(limit, func(noun any) pipeline.Representation {
+	part, err := a.Part(ctx, limit, func(noun any) pipeline.Representation {
 		return pipeline.NewRepresentation("json", jsonType, gateway.EncodeCandles(noun.(sdk.Candles), limit, a.Stale))
 	})
+	if err != nil {
+		return gateway.Answer{}, err
+	}
 	out := answer(&a, "json")
 	out.Representation = (*gateway.Representation)(part)
 	return out, nil

@@ -125,15 +125,19 @@ const islandNiceness = 5
 // islandSlice is how long the kernel lets an island run at a time when nothing of a shorter slice wants to.
 const islandSlice = 20 * time.Millisecond
 
-// yield makes this thread, and the child that it starts, nicer than the host.
+// yield makes this thread, and the child that it starts, nicer than the host. Linux keeps niceness and slice by the thread; where
+// it does not know slices, or some sandbox lets nobody set them, niceness alone is set in the older way.
 func yield() {
-	attr, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		return // Then as nice as the host.
+	if attr, err := unix.SchedGetAttr(0, 0); err == nil {
+		attr.Nice = min(attr.Nice+islandNiceness, 19)
+		attr.Runtime = uint64(islandSlice)
+		if unix.SchedSetAttr(0, attr, 0) == nil {
+			return
+		}
 	}
-	attr.Nice = min(attr.Nice+islandNiceness, 19)
-	attr.Runtime = uint64(islandSlice)
-	_ = unix.SchedSetAttr(0, attr, 0)
+	if left, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // The system call says 20 less what it is set to.
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-left+islandNiceness)
+	}
 }
 
 // guard keeps others of the same user out of this process: nobody traces it, reads its memory or finds a core of it, which

@@ -145,16 +145,19 @@ func (c *climb) askCache(ctx context.Context) {
 		return
 	}
 	c.cached = true
-	for i, s := range c.steps {
-		s.cacheVersion = results[i].Version
-		s.writeCache = !results[i].Found
-		if results[i].Found {
-			c.consider(s, results[i].Entry, Tier(results[i].Tier))
+	// A flight that cannot wait for an encoder any more goes on as if nothing were remembered, and ends where that ends.
+	_ = r.encoders.load(ctx, func() {
+		for i, s := range c.steps {
+			s.cacheVersion = results[i].Version
+			s.writeCache = !results[i].Found
+			if results[i].Found {
+				c.consider(s, results[i].Entry, Tier(results[i].Tier))
+			}
+			if s.fresh(c.now) {
+				c.keep(s)
+			}
 		}
-		if s.fresh(c.now) {
-			c.keep(s)
-		}
-	}
+	})
 }
 
 // fresh reports whether a step's best value is fresh and beyond doubt.
@@ -183,20 +186,27 @@ func (c *climb) askStore(ctx context.Context) {
 	for _, e := range entries {
 		byKey[e.Key] = e
 	}
-	for _, s := range open {
-		s.writeStore = true
-		e, ok := byKey[s.key]
-		// The store hears nothing of other hosts' invalidations. What this host has not heard of either may be served as
-		// stale when nothing better can be had, and is never handed on as the truth.
-		if ok && !r.near.journal.touchedAfter(e.StoredAt, s.key) {
-			doubted := s.doubted || !r.near.heard(e.StoredAt)
-			c.consider(s, e, TierStore)
-			s.doubted = doubted
+	_ = r.encoders.load(ctx, func() {
+		for _, s := range open {
+			c.recall(s, byKey)
 		}
-		if s.fresh(c.now) {
-			s.writeStore = false
-			c.keep(s)
-		}
+	})
+}
+
+// recall takes what the store knows of a step.
+func (c *climb) recall(s *step, stored map[string]sdk.Entry) {
+	s.writeStore = true
+	// The store hears nothing of other hosts' invalidations. What this host has not heard of either may be served as
+	// stale when nothing better can be had, and is never handed on as the truth.
+	near := c.r.near
+	if e, ok := stored[s.key]; ok && !near.journal.touchedAfter(e.StoredAt, s.key) {
+		doubted := s.doubted || !near.heard(e.StoredAt)
+		c.consider(s, e, TierStore)
+		s.doubted = doubted
+	}
+	if s.fresh(c.now) {
+		s.writeStore = false
+		c.keep(s)
 	}
 }
 
@@ -211,6 +221,16 @@ func (c *climb) load(ctx context.Context) {
 		questions[i] = s.question
 	}
 	results := c.k.load(ctx, questions)
+	if err := c.r.encoders.load(ctx, func() { c.settle(open, results) }); err != nil {
+		for i := range results {
+			results[i] = loaded{err: err}
+		}
+		c.settle(open, results)
+	}
+}
+
+// settle answers the steps with what was loaded for each.
+func (c *climb) settle(open []*step, results []loaded) {
 	now := c.r.opts.Now()
 	for i, s := range open {
 		got := results[i]
@@ -326,9 +346,9 @@ func (k *kind) entry(key string, noun any, storedAt, freshUntil, staleUntil time
 	return e
 }
 
-// entry makes the near cache's form of a value once there is a processor for it.
-func (c *climb) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) (e *entry) {
-	c.r.encoders.run(func() { e = c.k.entry(key, noun, storedAt, freshUntil, staleUntil) })
+// entry makes the near cache's form of a value, in an encoder.
+func (c *climb) entry(key string, noun any, storedAt, freshUntil, staleUntil time.Time) *entry {
+	e := c.k.entry(key, noun, storedAt, freshUntil, staleUntil)
 	e.encoders = c.r.encoders
 	return e
 }
@@ -340,6 +360,7 @@ func (c *climb) remember(ctx context.Context) {
 	stop := context.AfterFunc(c.r.ctx, cancel) //nolint:contextcheck // the pipeline's own life ends the writes too
 	defer stop()
 	r := c.r
+	values := c.marshal(ctx)
 	// What the feed has overtaken is not written, and the feed writes nothing between this look and the writing.
 	written := func() {}
 	if c.k.asOf != nil {
@@ -349,23 +370,16 @@ func (c *climb) remember(ctx context.Context) {
 	defer written()
 	var fills, rows []sdk.Entry
 	var nouns []any
-	for _, s := range c.steps {
-		if s.best == nil || !(s.writeCache || s.writeStore) || !c.now.Before(s.best.freshUntil) {
+	for i, s := range c.steps {
+		if values[i] == nil {
 			continue
 		}
 		// An invalidation during the load wins everywhere.
 		if r.near.journal.touchedSince(c.began.version, s.key) || r.live.overtook(s.best, r.opts.Now()) {
 			continue
 		}
-		var value []byte
-		var err error
-		r.encoders.run(func() { value, err = c.k.marshal(s.best.noun) })
-		if err != nil {
-			r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
-			continue
-		}
 		e := sdk.Entry{
-			Key: s.key, Value: value, StoredAt: s.best.storedAt, FreshUntil: s.best.freshUntil, StaleUntil: s.best.staleUntil,
+			Key: s.key, Value: values[i], StoredAt: s.best.storedAt, FreshUntil: s.best.freshUntil, StaleUntil: s.best.staleUntil,
 			Version: s.cacheVersion,
 		}
 		if s.writeCache {
@@ -401,6 +415,29 @@ func (c *climb) remember(ctx context.Context) {
 			r.ledger.addNouns(nouns) // They wait with what the feed has delivered.
 		}
 	}
+}
+
+// marshal makes what is to be written of each step, nil for nothing. It comes before any lock: what the feed delivers is not to
+// wait until there is an encoder.
+func (c *climb) marshal(ctx context.Context) [][]byte {
+	values := make([][]byte, len(c.steps))
+	err := c.r.encoders.load(ctx, func() {
+		for i, s := range c.steps {
+			if s.best == nil || !(s.writeCache || s.writeStore) || !c.now.Before(s.best.freshUntil) {
+				continue
+			}
+			value, err := c.k.marshal(s.best.noun)
+			if err != nil {
+				c.r.opts.Logger.Error("a value cannot be written", "key", s.key, "error", err)
+				continue
+			}
+			values[i] = value
+		}
+	})
+	if err != nil {
+		c.r.opts.Logger.Warn("there was no time to write down what was loaded", "keys", len(values), "error", err)
+	}
+	return values
 }
 
 // rememberTimeout bounds the writes after a load.

@@ -67,9 +67,14 @@
 // that is long; then it also answers refusals after a pause, because refusing alone can take all processors. It is quick to
 // find that, and slow to believe that it has passed: a flood comes back with the first easing.
 //
-// Encoding and compressing takes half of the processors at most, on threads of their own (encoder.go) that the kernel lets
-// wait when a warm request wakes another. That is also why a host has two processors of the Go runtime even where it has one
-// of the machine: a runtime with a single one that is busy looks for arrivals every ten milliseconds only.
+// What a flight encodes and compresses, and the parts of lists that requests ask for, take half of the processors at most, on
+// threads of their own (encoder.go) that the kernel lets wait when a warm request wakes another. Who stands in line for one still
+// looks at the clock, holds no lock, and leaves when his time is up. Stale forms and the feed's own quotes are small and are
+// encoded where they are needed. An encoder holds a processor of the Go runtime while the kernel lets it wait, and who stops the
+// world then waits for it: it is therefore only a little nicer, by less than the islands are, and never starves beside them.
+//
+// That is also why a host has two processors of the Go runtime even where it has one of the machine: a runtime with a single
+// one that is busy looks for arrivals every ten milliseconds only.
 //
 // Before each island stands a gate (gate.go). It bounds the calls under way (bulkhead.go): others wait in good hope while
 // calls end, and few do once none has for a second. What the host does by itself, the feed above all, has its own room. A

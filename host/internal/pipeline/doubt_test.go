@@ -233,12 +233,14 @@ func TestPartsAreMadeOnce(t *testing.T) {
 		return NewRepresentation("json", "application/json", []byte(noun.(string)))
 	}
 	for range 3 {
-		if got := a.Part(30, build); !strings.Contains(string(got.Body), "noun") {
-			t.Error(string(got.Body))
+		if got, err := a.Part(t.Context(), 30, build); err != nil || !strings.Contains(string(got.Body), "noun") {
+			t.Error(got, err)
 		}
 	}
 	for size := range 100 {
-		a.Part(size, build)
+		if _, err := a.Part(t.Context(), size, build); err != nil {
+			t.Error(err)
+		}
 	}
 	if n := len(a.entry.parts.forms); made > 101 || n > maxParts {
 		t.Errorf("made %d, kept %d", made, n)

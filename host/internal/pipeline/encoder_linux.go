@@ -13,14 +13,18 @@ const encoderNiceness = 3
 // long as is usual. Linux lets what wakes go first only where its slice is shorter than that of what runs.
 const encoderSlice = 20 * time.Millisecond
 
-// yieldThread makes this thread give way to the others of its process: Linux keeps niceness and slice by the thread. What
-// cannot be had is done without; a kernel before 6.12 has no slices.
+// yieldThread makes this thread give way to the others of its process: Linux keeps niceness and slice by the thread. Where it
+// does not know slices (before 6.12), or some sandbox lets nobody set them, niceness alone is set in the older way; what cannot be
+// had at all is done without.
 func yieldThread() {
-	attr, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		return
+	if attr, err := unix.SchedGetAttr(0, 0); err == nil {
+		attr.Nice = min(attr.Nice+encoderNiceness, 19)
+		attr.Runtime = uint64(encoderSlice)
+		if unix.SchedSetAttr(0, attr, 0) == nil {
+			return
+		}
 	}
-	attr.Nice = min(attr.Nice+encoderNiceness, 19)
-	attr.Runtime = uint64(encoderSlice)
-	_ = unix.SchedSetAttr(0, attr, 0)
+	if left, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // The system call says 20 less what it is set to.
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-left+encoderNiceness)
+	}
 }

@@ -2,11 +2,13 @@ package pipeline
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/andybalholm/brotli"
@@ -163,6 +165,7 @@ type partName struct {
 // part is made once, by the first who asks, without keeping those from their parts who ask for others.
 type part struct {
 	once sync.Once
+	made atomic.Bool
 	rep  Representation
 }
 
@@ -170,11 +173,22 @@ type part struct {
 const maxParts = 8
 
 // Part returns the representation of the newest size items of the answer's noun, made by build when it is first asked
-// for. A stale answer has parts of its own.
-func (a *Answer) Part(size int, build func(noun any) Representation) *Representation {
+// for. A stale answer has parts of its own. Its error is the context's, when that ends before it could be made.
+func (a *Answer) Part(ctx context.Context, size int, build func(noun any) Representation) (*Representation, error) {
 	f := a.entry.parts.form(partName{size, a.Stale})
-	f.once.Do(func() { a.entry.encoders.run(func() { f.rep = build(a.entry.noun) }) })
-	return &f.rep
+	if f.made.Load() {
+		return &f.rep, nil
+	}
+	err := a.entry.encoders.part(ctx, func() {
+		f.once.Do(func() {
+			f.rep = build(a.entry.noun)
+			f.made.Store(true)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &f.rep, nil
 }
 
 func (p *parts) form(name partName) *part {

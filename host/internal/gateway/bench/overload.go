@@ -115,7 +115,7 @@ func (b *bench) overload(ctx context.Context) (_ []table, err error) {
 		rows = append(rows, row{Name: "memory of the host", Unit: "MB", Value: spreadOf(memory)}.
 			aim(fmt.Sprintf("≤ %.0f", floodMemory), quantile(memory, 1) <= floodMemory))
 	}
-	title := fmt.Sprintf("A warm client beside %d cold requests per second of distinct keys; the ceiling is the client alone", b.opts.flood)
+	title := fmt.Sprintf("A warm client beside %d cold requests per second of distinct keys; the ceiling is the client alone, which goes first on its processor where it may (as root)", b.opts.flood)
 	return []table{{Title: title, Rows: rows}}, nil
 }
 
