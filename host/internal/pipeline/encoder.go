@@ -39,8 +39,16 @@ func newEncoders() *encoders {
 }
 
 func (e *encoders) serve() {
-	runtime.LockOSThread() // And never unlocked: a thread that was made nicer ends with its goroutine.
-	yieldThread()
+	runtime.LockOSThread()
+	if onMainThread() {
+		// It never ends, and its niceness is what is seen of the whole process: another one takes its place.
+		var elsewhere sync.WaitGroup
+		elsewhere.Go(e.serve)
+		elsewhere.Wait()
+		runtime.UnlockOSThread()
+		return
+	}
+	yieldThread() // And is never unlocked: a thread that was made nicer ends with its goroutine.
 	for turn, other := e.parting, e.loading; ; turn, other = other, turn {
 		j := e.next(turn, other)
 		if j == nil {

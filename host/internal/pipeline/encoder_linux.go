@@ -28,3 +28,5 @@ func yieldThread() {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-left+encoderNiceness)
 	}
 }
+
+func onMainThread() bool { return unix.Gettid() == unix.Getpid() }
